@@ -1,0 +1,495 @@
+// From file, environment and flags to a validated Config.
+#include "config/load.hpp"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <set>
+#include <sstream>
+
+#include "config/crypto_syntax.hpp"
+#include "config/fields.hpp"
+#include "config/passfile.hpp"
+#include "config/section.hpp"
+
+namespace holdfast::config {
+namespace {
+
+constexpr std::array other_keys{"admin.listen", "admin.token_file", "admin.tls.cert_file", "admin.tls.key_file",
+                                "admin.tls.client_ca_file", "log.level", "log.format", "workers", "drain_timeout"};
+
+std::string variable_of(std::string path) {
+  for (char& c : path) c = c == '.' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  return "HOLDFAST_" + path;
+}
+
+std::vector<std::string> scalar_paths() {
+  std::vector<std::string> paths(other_keys.begin(), other_keys.end());
+  const auto add = [&paths]<class Settings>(const Fields<Settings>& fields) {
+    for (const auto& field : fields.all) paths.push_back(std::string(fields.name) + "." + field.name);
+  };
+  add(Fields<Reconnect>{});
+  add(Fields<Health>{});
+  return paths;
+}
+
+/// Sets the scalar at a dotted path, as if it stood in the file. False where the path leads nowhere.
+bool overlay(YAML::Node root, std::string_view path, const std::string& value) {
+  const auto dot = path.find('.');
+  const std::string key(path.substr(0, dot));
+  if (root.IsDefined() && !root.IsNull() && !root.IsMap()) return false;
+  if (dot == std::string_view::npos) {
+    root[key] = value;
+    return true;
+  }
+  const auto rest = path.substr(dot + 1);
+  if (key != "connections") {
+    return overlay(root[key], rest, value);
+  }
+  for (auto connection : root["connections"]) {
+    if (!connection.IsMap() || !connection["id"] || !connection["id"].IsScalar()) continue;
+    const auto prefix = connection["id"].Scalar() + ".";
+    if (rest.starts_with(prefix)) return overlay(connection, rest.substr(prefix.size()), value);
+  }
+  return false;
+}
+
+milliseconds whole(double value) { return milliseconds(static_cast<milliseconds::rep>(value)); }
+
+/// Reads one field, as the kind of its member.
+template <class Settings>
+void read_field(Section& section, const Field<Settings>& field, Settings& into) {
+  if (const auto* duration = std::get_if<milliseconds Settings::*>(&field.member)) {
+    section.duration(field.name, into.*(*duration), whole(field.least));
+  } else if (const auto* number = std::get_if<std::uint32_t Settings::*>(&field.member)) {
+    section.number(field.name, into.*(*number), static_cast<std::uint32_t>(field.least), static_cast<std::uint32_t>(field.most));
+  } else if (const auto* real = std::get_if<double Settings::*>(&field.member)) {
+    section.real(field.name, into.*(*real), field.least, field.most);
+  }
+}
+
+/// `reconnect` or `health`.
+template <class Settings>
+void read_fields(LoadState& state, const YAML::Node& node, const std::string& path, Settings& into) {
+  Section section(state, node, path);
+  for (const auto& field : Fields<Settings>::all) read_field(section, field, into);
+  section.finish();
+}
+
+void check_readable(Section& section, std::string_view key, const std::string& path) {
+  if (path.empty() || ::access(path.c_str(), R_OK) == 0) return;
+  section.mistake(section.take(key), key, "cannot read " + path);
+}
+
+std::optional<TlsFiles> read_tls(LoadState& state, const YAML::Node& node, const std::string& path) {
+  if (!node) return std::nullopt;
+  Section section(state, node, path);
+  TlsFiles files;
+  section.text("cert_file", files.cert_file);
+  section.text("key_file", files.key_file);
+  section.text("client_ca_file", files.client_ca_file);
+  if (files.cert_file.empty() || files.key_file.empty()) section.mistake_here("needs cert_file and key_file");
+  check_readable(section, "cert_file", files.cert_file);
+  check_readable(section, "key_file", files.key_file);
+  check_readable(section, "client_ca_file", files.client_ca_file);
+  section.finish();
+  return files;
+}
+
+bool read_listen(Section& section, const YAML::Node& node, std::string_view key, std::vector<ListenAddress>& into) {
+  std::vector<YAML::Node> entries;
+  if (node.IsSequence()) {
+    for (const auto& entry : node) entries.push_back(entry);
+  } else {
+    entries.push_back(node);
+  }
+  if (entries.empty()) section.mistake(node, key, "needs at least one address");
+  for (const auto& entry : entries) {
+    std::string error = "must be an address";
+    const auto address = entry.IsScalar() ? parse_listen(entry.Scalar(), error) : std::nullopt;
+    if (address) {
+      into.push_back(*address);
+    } else {
+      section.mistake(entry, key, error);
+    }
+  }
+  return !into.empty();
+}
+
+void read_users(LoadState& state, const YAML::Node& node, const std::string& path, Connection& into) {
+  if (!node) return;
+  if (!node.IsSequence()) {
+    state.mistakes.push_back(state.at(node, path, path + ": must be a list"));
+    return;
+  }
+  std::set<std::string> names;
+  for (const auto& entry : node) {
+    Section section(state, entry, path);
+    User user;
+    std::string verifier;
+    section.text("name", user.name);
+    section.secret("password", user.password, user.password_file, user.password_env);
+    section.text("scram", verifier);
+    if (user.name.empty()) section.mistake_here("each user needs a name");
+    if (!names.insert(user.name).second) section.mistake_here("user \"" + user.name + "\" stands here twice");
+    if (!verifier.empty() && !is_scram_verifier(verifier)) {
+      section.mistake(section.take("scram"), "scram",
+                      "must have the form SCRAM-SHA-256$ITERATIONS:SALT$STOREDKEY:SERVERKEY, as in pg_authid");
+    }
+    user.scram = Secret(verifier);
+    if (user.password.empty() && user.scram.empty() && user.password_file.empty() && user.password_env.empty()) {
+      section.mistake_here("user \"" + user.name + "\" needs password_file, password_env or scram");
+    }
+    section.finish();
+    into.users.push_back(std::move(user));
+  }
+}
+
+void read_upstream(Section& section, Connection& into) {
+  const auto node = section.take("upstream");
+  if (!node) return section.mistake_here("needs an upstream");
+  if (!node.IsScalar()) return section.mistake(node, "upstream", "must be a connection URI");
+  const auto& uri = node.Scalar();
+  into.upstream = redact_uri(uri);
+  if (into.type == ConnectionType::mongodb) {
+    if (!uri.starts_with("mongodb://") && !uri.starts_with("mongodb+srv://")) {
+      section.mistake(node, "upstream", "a MongoDB URI begins with mongodb:// or mongodb+srv://");
+    }
+    return;
+  }
+  std::string error;
+  auto parsed = parse_postgres_uri(uri, error);
+  if (!parsed) return section.mistake(node, "upstream", error);
+  into.postgres = std::move(*parsed);
+}
+
+/// From password_file, password_env, the URI, or PGPASSFILE, in this order.
+void resolve_password(Section& section, Connection& into) {
+  Secret password;
+  section.secret("password", password, into.password_file, into.password_env);
+  if (!password.empty()) {
+    into.postgres.password = password;
+  } else if (into.postgres.password.empty() && !into.postgres.user.empty() && !into.postgres.hosts.empty()) {
+    const auto found = look_up_passfile(section.state().environment, into.postgres);
+    if (!found.warning.empty()) section.state().warnings.push_back({found.file, 0, 0, found.warning});
+    into.postgres.password = found.password;
+  }
+}
+
+void read_auth(Section& section, Connection& into) {
+  const auto node = section.take("auth");
+  // A source of the password that could not be read, or a URI that could not, is one mistake already.
+  const bool unread = into.postgres.hosts.empty() || !into.password_file.empty() || !into.password_env.empty();
+  const bool known = !into.postgres.password.empty() || !into.users.empty() || into.auth_query.has_value();
+  into.auth = known ? AuthMode::scram : AuthMode::passthrough;
+  section.word<AuthMode>("auth", into.auth,
+                         {{"passthrough", AuthMode::passthrough}, {"scram", AuthMode::scram}, {"trust", AuthMode::trust}});
+  if (into.auth == AuthMode::scram && !known && !unread && into.type == ConnectionType::postgres) {
+    section.mistake(node, "auth", "scram needs a password, a verifier or an auth_query to check against");
+  }
+  if (into.auth != AuthMode::trust) return;
+  for (const auto& address : into.listen) {
+    if (!address.is_local()) {
+      section.mistake(node, "auth", "trust is for loopback and unix sockets only, and " + address.to_string() +
+                                        " can be reached from elsewhere");
+    }
+  }
+}
+
+bool names(const Section& section, const char* key, const char* inner) {
+  if (!section.has(key)) return false;
+  const YAML::Node found = section.node()[key];
+  return found.IsMap() && found[inner].IsDefined();
+}
+
+Connection read_connection(LoadState& state, const YAML::Node& node, const std::string& path, const Config& defaults) {
+  Section section(state, node, path);
+  Connection into;
+  into.reconnect = defaults.reconnect;
+  into.health = defaults.health;
+  section.text("id", into.id);
+  if (into.id.empty()) section.mistake_here("needs an id");
+  const auto allowed = [](unsigned char c) { return std::isalnum(c) != 0 || c == '_' || c == '-' || c == '.'; };
+  if (!std::ranges::all_of(into.id, allowed)) {
+    section.mistake(section.take("id"), "id", "may hold letters, digits, '-', '_' and '.' only");
+  }
+  if (!section.has("type")) section.mistake_here("needs a type: postgres or mongodb");
+  section.word<ConnectionType>("type", into.type,
+                               {{"postgres", ConnectionType::postgres}, {"mongodb", ConnectionType::mongodb}});
+  if (const auto listen = section.take("listen")) {
+    read_listen(section, listen, "listen", into.listen);
+  } else {
+    section.mistake_here("needs a listen address");
+  }
+  read_upstream(section, into);
+  resolve_password(section, into);
+  read_users(state, section.take("users"), path + ".users", into);
+  section.texts("databases", into.databases);
+  into.tls = read_tls(state, section.take("tls"), path + ".tls");
+  section.number("max_clients", into.max_clients, 1, 1'000'000);
+  if (const auto query = section.take("auth_query")) {
+    Section inner(state, query, path + ".auth_query");
+    AuthQuery auth;
+    inner.text("sql", auth.sql);
+    inner.text("user", auth.user);
+    inner.secret("password", auth.password, auth.password_file, auth.password_env);
+    if (auth.sql.empty() || auth.user.empty()) inner.mistake_here("needs sql and user");
+    inner.finish();
+    into.auth_query = std::move(auth);
+  }
+  read_auth(section, into);
+  section.on_off("replay", into.replay);
+  section.duration("replay_time_limit", into.replay_time_limit);
+  if (into.type == ConnectionType::postgres) {
+    section.size("replay_limit", into.replay_limit);
+    section.word<ExactlyOnce>("exactly_once", into.exactly_once, {{"off", ExactlyOnce::off}, {"on", ExactlyOnce::on}});
+    section.word<LostState>("lost_state", into.lost_state,
+                            {{"disconnect", LostState::disconnect}, {"error", LostState::error}});
+    section.word<std::string>("unknown_outcome_code", into.unknown_outcome_code, {{"08007", "08007"}, {"40003", "40003"}});
+    section.texts("read_only_functions", into.read_only_functions);
+    section.size("message_buffer", into.message_buffer);
+    if (into.message_buffer < 1024 || into.message_buffer > 64 * 1024) {
+      section.mistake(section.take("message_buffer"), "message_buffer", "must be from 1KiB to 64KiB");
+    }
+    if (into.exactly_once == ExactlyOnce::on) {
+      section.mistake(section.take("exactly_once"), "exactly_once", "this version has no ledger yet");
+    }
+  } else {
+    std::string ignored;
+    std::uint32_t pool_max = 100;
+    milliseconds idle{};
+    bool upgrade = true;
+    if (!state.hold_timeout_set && !names(section, "reconnect", "hold_timeout")) {
+      into.reconnect.hold_timeout = milliseconds(30'000);
+    }
+    section.word<std::string>("face", ignored, {{"auto", "auto"}, {"mongos", "mongos"}, {"standalone", "standalone"}});
+    section.word<std::string>("pool", ignored, {{"shared", "shared"}, {"session", "session"}});
+    section.on_off("upgrade_writes", upgrade);
+    section.number("pool_max", pool_max, 1, 100'000);
+    section.duration("pool_idle_timeout", idle);
+  }
+  section.on_off("keep_passwords", into.keep_passwords);
+  section.duration("pause_timeout", into.pause_timeout);
+  section.texts("ignore_startup_parameters", into.ignore_startup_parameters);
+  section.duration("server_lifetime", into.server_lifetime);
+  const bool own_timeout = names(section, "reconnect", "connection_timeout");
+  if (into.postgres.connect_timeout && !own_timeout) into.reconnect.connection_timeout = *into.postgres.connect_timeout;
+  read_fields(state, section.take("reconnect"), path + ".reconnect", into.reconnect);
+  read_fields(state, section.take("health"), path + ".health", into.health);
+  section.finish();
+  return into;
+}
+
+void read_admin(LoadState& state, const YAML::Node& node, Admin& into) {
+  Section section(state, node, "admin");
+  if (const auto listen = section.take("listen")) {
+    if (listen.IsScalar() && listen.Scalar() == "off") {
+      into.listen.reset();
+    } else if (std::vector<ListenAddress> found; read_listen(section, listen, "listen", found)) {
+      into.listen = found.front();
+    }
+  }
+  section.text("token_file", into.token_file);
+  if (!into.token_file.empty()) {
+    std::string error;
+    if (auto token = read_secret_file(into.token_file, error)) {
+      into.token = Secret(std::move(*token));
+      if (into.token.empty()) section.mistake(section.take("token_file"), "token_file", into.token_file + " is empty");
+    } else {
+      section.mistake(section.take("token_file"), "token_file", error);
+    }
+  }
+  into.tls = read_tls(state, section.take("tls"), "admin.tls");
+  if (into.listen && !into.listen->is_local() && into.token_file.empty()) {
+    section.mistake(section.take("listen"), "listen", into.listen->to_string() + " can be reached from elsewhere: it needs token_file");
+  }
+  section.finish();
+}
+
+void read_notify(LoadState& state, const YAML::Node& node, std::vector<Notify>& into) {
+  if (!node) return;
+  if (!node.IsSequence()) {
+    state.mistakes.push_back(state.at(node, "notify", "notify: must be a list"));
+    return;
+  }
+  for (const auto& entry : node) {
+    Section section(state, entry, "notify");
+    Notify notify;
+    std::string unused;
+    section.text("url", notify.url);
+    section.texts("events", notify.events);
+    section.secret("secret", notify.secret, notify.secret_file, unused);
+    if (notify.url.empty()) section.mistake_here("each entry needs a url");
+    section.finish();
+    into.push_back(std::move(notify));
+  }
+}
+
+/// Ids and addresses that stand twice, each at the place of the second.
+void check_collisions(LoadState& state, const Config& config, const YAML::Node& nodes) {
+  std::set<std::string> ids, addresses;
+  if (config.admin.listen) addresses.insert(config.admin.listen->to_string());
+  for (std::size_t i = 0; i < config.connections.size(); ++i) {
+    const auto& connection = config.connections[i];
+    const YAML::Node node = nodes[i];
+    const auto complain = [&](const char* key, const std::string& message) {
+      const auto place = node.IsMap() && node[key].IsDefined() ? node[key] : node;
+      state.mistakes.push_back(state.at(place, "connections." + connection.id + "." + key, message));
+    };
+    if (!connection.id.empty() && !ids.insert(connection.id).second) {
+      complain("id", "the id \"" + connection.id + "\" stands here twice");
+    }
+    for (const auto& address : connection.listen) {
+      if (address.port == 0 && !address.is_unix()) continue;
+      if (!addresses.insert(address.to_string()).second) {
+        complain("listen", connection.id + ": " + address.to_string() + " is listened on twice");
+      }
+    }
+  }
+}
+
+/// The tree as if everything had been written in one file.
+YAML::Node single_connection(const Sources& sources, const std::string& uri) {
+  YAML::Node connection;
+  const bool mongodb = uri.starts_with("mongodb");
+  const auto variable = [&](std::string_view name) {
+    return sources.environment ? sources.environment(name) : std::nullopt;
+  };
+  connection["id"] = "default";
+  connection["type"] = mongodb ? "mongodb" : "postgres";
+  connection["upstream"] = uri;
+  const std::string usual = mongodb ? "127.0.0.1:27018" : "127.0.0.1:6432";
+  connection["listen"] = sources.listen.value_or(variable("HOLDFAST_LISTEN").value_or(usual));
+  if (const auto auth = variable("HOLDFAST_AUTH")) connection["auth"] = *auth;
+  if (const auto file = variable("HOLDFAST_PASSWORD_FILE")) connection["password_file"] = *file;
+  YAML::Node root;
+  root["connections"].push_back(connection);
+  return root;
+}
+
+void apply_overlays(const Sources& sources, YAML::Node root, LoadState& state) {
+  const auto variable = [&](const std::string& name) {
+    return sources.environment ? sources.environment(name) : std::nullopt;
+  };
+  const std::pair<const char*, const char*> short_names[] = {{"DB_CONNECTION_TIMEOUT", "reconnect.connection_timeout"},
+                                                             {"DB_HEALTH_CHECK_INTERVAL", "health.interval"},
+                                                             {"DB_RETRY_DELAY", "reconnect.retry_delay"},
+                                                             {"DB_MAX_RETRIES", "reconnect.max_retries"}};
+  const auto set = [&](const std::string& path, const std::string& value, const std::string& origin) {
+    state.overlays[path] = origin;
+    if (!overlay(root, path, value)) state.mistakes.push_back({origin, 0, 0, "there is no key " + path});
+  };
+  for (const auto& [name, path] : short_names) {
+    const auto value = variable(name);
+    if (value) set(path, *value + (std::string_view(name) == "DB_MAX_RETRIES" ? "" : "ms"), std::string("environment ") + name);
+  }
+  std::set<std::string> known{"HOLDFAST_CONFIG", "HOLDFAST_UPSTREAM", "HOLDFAST_LISTEN", "HOLDFAST_AUTH",
+                              "HOLDFAST_PASSWORD_FILE", "HOLDFAST_CACHE"};
+  for (const auto& path : scalar_paths()) {
+    const auto name = variable_of(path);
+    known.insert(name);
+    if (const auto value = variable(name)) set(path, *value, "environment " + name);
+  }
+  for (const auto& name : sources.environment_names) {
+    if (name.starts_with("HOLDFAST_") && !known.contains(name)) {
+      state.warnings.push_back({"environment " + name, 0, 0, "no setting has this name"});
+    }
+  }
+  if (sources.admin) set("admin.listen", *sources.admin, "--admin");
+  for (const auto& entry : sources.set) {
+    const auto equals = entry.find('=');
+    if (equals == std::string::npos) {
+      state.mistakes.push_back({"--set " + entry, 0, 0, "needs the form KEY=VALUE"});
+    } else {
+      set(entry.substr(0, equals), entry.substr(equals + 1), "--set " + entry.substr(0, equals));
+    }
+  }
+}
+
+std::optional<YAML::Node> read_tree(const Sources& sources, LoadState& state) {
+  if (sources.file) {
+    state.file = *sources.file;
+    std::ifstream in(*sources.file);
+    std::error_code unknown;
+    if (!in || std::filesystem::is_directory(*sources.file, unknown)) {
+      state.mistakes.push_back({*sources.file, 0, 0, "cannot read the file"});
+      return std::nullopt;
+    }
+    try {
+      auto root = YAML::Load(in);
+      if (!root.IsNull()) return root;
+      return YAML::Node(YAML::NodeType::Map);
+    } catch (const YAML::Exception& error) {
+      state.mistakes.push_back({*sources.file, error.mark.line + 1, error.mark.column + 1, error.msg});
+      return std::nullopt;
+    }
+  }
+  const auto upstream =
+      sources.upstream ? sources.upstream : sources.environment ? sources.environment("HOLDFAST_UPSTREAM") : std::nullopt;
+  if (upstream) return single_connection(sources, *upstream);
+  state.mistakes.push_back({"configuration", 0, 0, "there is neither a file (-c, HOLDFAST_CONFIG, "
+                            "/etc/holdfast/holdfast.yaml) nor an upstream (--upstream, HOLDFAST_UPSTREAM)"});
+  return std::nullopt;
+}
+
+void read_log(LoadState& state, const YAML::Node& node, Log& into) {
+  Section log(state, node, "log");
+  log.word<LogLevel>("level", into.level,
+                     {{"debug", LogLevel::debug}, {"info", LogLevel::info}, {"warn", LogLevel::warn}, {"error", LogLevel::error}});
+  log.word<LogFormat>("format", into.format, {{"text", LogFormat::text}, {"json", LogFormat::json}});
+  log.finish();
+}
+
+void read_config(LoadState& state, const YAML::Node& tree, Config& config) {
+  config.admin.listen = ListenAddress{"127.0.0.1", 9930, {}};
+  Section root(state, tree, {});
+  read_admin(state, root.take("admin"), config.admin);
+  read_notify(state, root.take("notify"), config.notify);
+  read_log(state, root.take("log"), config.log);
+  root.number("workers", config.workers, 0, 1024);
+  root.duration("drain_timeout", config.drain_timeout);
+  read_fields(state, root.take("reconnect"), "reconnect", config.reconnect);
+  state.hold_timeout_set = names(root, "reconnect", "hold_timeout");
+  read_fields(state, root.take("health"), "health", config.health);
+  const auto connections = root.take("connections");
+  if (connections && connections.IsSequence()) {
+    std::size_t index = 0;
+    for (const auto& node : connections) {
+      const bool named = node.IsMap() && node["id"] && node["id"].IsScalar();
+      const auto name = named ? node["id"].Scalar() : std::to_string(index);
+      config.connections.push_back(read_connection(state, node, "connections." + name, config));
+      ++index;
+    }
+    check_collisions(state, config, connections);
+  } else if (connections) {
+    root.mistake(connections, "connections", "must be a list");
+  }
+  if (config.connections.empty()) root.mistake_here("needs at least one connection under connections");
+  root.finish();
+}
+
+}  // namespace
+
+Loaded load(const Sources& sources) {
+  LoadState state;
+  state.environment = sources.environment;
+  Loaded loaded;
+  const auto tree = read_tree(sources, state);
+  if (tree) {
+    apply_overlays(sources, *tree, state);
+    read_config(state, *tree, loaded.config);
+  }
+  // Equal keys keep their order, as in a stable sort, whose buffer clang takes for deprecated.
+  std::multimap<std::pair<int, int>, Mistake> by_place;
+  for (auto& mistake : state.mistakes) by_place.emplace(std::pair(mistake.line, mistake.column), std::move(mistake));
+  for (auto& [place, mistake] : by_place) loaded.mistakes.push_back(std::move(mistake));
+  loaded.warnings = std::move(state.warnings);
+  return loaded;
+}
+
+}  // namespace holdfast::config

@@ -1,0 +1,102 @@
+// Which differences between two configurations take effect only after a restart.
+#include "config/reload.hpp"
+
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <string>
+#include <utility>
+
+namespace holdfast::config {
+namespace {
+
+using namespace std::chrono_literals;
+
+Config running() {
+  Config config;
+  Connection connection;
+  connection.id = "orders";
+  connection.listen = {{"127.0.0.1", 6432, {}}};
+  connection.postgres.hosts = {{"db", 5432}};
+  config.connections = {connection};
+  config.admin.listen = ListenAddress{"127.0.0.1", 9930, {}};
+  return config;
+}
+
+using Change = std::function<void(Config&)>;
+
+TEST(Reload, of_the_same_configuration_needs_no_restart) { EXPECT_TRUE(needs_restart(running(), running()).empty()); }
+
+TEST(Reload, of_what_is_bound_at_the_start_needs_a_restart_and_names_it) {
+  const std::pair<const char*, Change> rows[] = {
+      {"workers", [](Config& next) { next.workers = 4; }},
+      {"admin", [](Config& next) { next.admin.listen->port = 9931; }},
+      {"admin", [](Config& next) { next.admin.listen.reset(); }},
+      {"admin", [](Config& next) { next.admin.token = Secret("new"); }},
+      {"admin", [](Config& next) { next.admin.tls = TlsFiles{"c", "k", {}}; }},
+      {"notify", [](Config& next) { next.notify.push_back({"https://hooks.example", {}, {}, {}}); }},
+      {"log format", [](Config& next) { next.log.format = LogFormat::json; }},
+      {"type of orders", [](Config& next) { next.connections[0].type = ConnectionType::mongodb; }},
+      {"listen address of orders", [](Config& next) { next.connections[0].listen[0].port = 6433; }},
+      {"listen address of orders", [](Config& next) { next.connections[0].listen.push_back({"", 0, "/run/s"}); }},
+      {"tls section of orders", [](Config& next) { next.connections[0].tls = TlsFiles{"c", "k", {}}; }},
+      {"hosts of orders", [](Config& next) { next.connections[0].postgres.hosts.push_back({"other", 5432}); }},
+      {"hosts of orders", [](Config& next) { next.connections[0].postgres.hosts[0].port = 5433; }}};
+  for (const auto& [what, change] : rows) {
+    auto next = running();
+    change(next);
+    const auto sentences = needs_restart(running(), next);
+    ASSERT_EQ(sentences.size(), 1U) << what;
+    EXPECT_NE(sentences[0].find(what), std::string::npos) << sentences[0];
+    EXPECT_NE(sentences[0].find("after a restart"), std::string::npos);
+    EXPECT_EQ(sentences[0].find("new\""), std::string::npos);
+  }
+}
+
+TEST(Reload, of_everything_else_needs_none) {
+  const Change rows[] = {[](Config& next) { next.log.level = LogLevel::debug; },
+                         [](Config& next) { next.drain_timeout = 1s; },
+                         [](Config& next) { next.reconnect.max_retries = 9; },
+                         [](Config& next) { next.health.interval = 1s; },
+                         [](Config& next) { next.connections[0].reconnect.retry_delay = 1s; },
+                         [](Config& next) { next.connections[0].health.failures = 9; },
+                         [](Config& next) { next.connections[0].postgres.password = Secret("new"); },
+                         [](Config& next) { next.connections[0].users.push_back({"u", Secret("p"), {}, {}, {}}); },
+                         [](Config& next) { next.connections[0].auth = AuthMode::scram; },
+                         [](Config& next) { next.connections[0].max_clients = 5; },
+                         [](Config& next) { next.connections[0].replay = false; },
+                         [](Config& next) { next.connections[0].lost_state = LostState::error; },
+                         [](Config& next) { next.connections[0].databases = {"a"}; }};
+  for (const auto& change : rows) {
+    auto next = running();
+    change(next);
+    EXPECT_TRUE(needs_restart(running(), next).empty()) << &change - rows;
+  }
+}
+
+TEST(Reload, tells_of_connections_that_came_and_went) {
+  auto next = running();
+  next.connections[0].id = "billing";
+  EXPECT_EQ(needs_restart(running(), next), (std::vector<std::string>{"the new connection billing takes effect after a restart",
+                                                                      "the removal of orders takes effect after a restart"}));
+}
+
+TEST(Reload, does_not_mind_the_order_of_the_connections) {
+  auto before = running();
+  before.connections.push_back(before.connections[0]);
+  before.connections[1].id = "billing";
+  auto next = before;
+  std::swap(next.connections[0], next.connections[1]);
+  EXPECT_TRUE(needs_restart(before, next).empty());
+}
+
+TEST(Reload, tells_of_every_difference_and_not_only_the_first) {
+  auto next = running();
+  next.workers = 2;
+  next.log.format = LogFormat::json;
+  next.connections[0].listen.clear();
+  EXPECT_EQ(needs_restart(running(), next).size(), 3U);
+}
+
+}  // namespace
+}  // namespace holdfast::config
