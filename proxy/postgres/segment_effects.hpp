@@ -1,0 +1,48 @@
+// What the texts of one segment could have done, by their parse trees. Judged at a loss, never on the hot path.
+#pragma once
+
+#include <vector>
+
+#include "protocol/postgres/reply_tracker.hpp"
+#include "protocol/postgres/session_state.hpp"
+#include "protocol/postgres/statement_judge.hpp"
+#include "protocol/postgres/statement_store.hpp"
+
+namespace holdfast::proxy::postgres {
+
+namespace pg = holdfast::postgres;
+
+/// What the texts of a segment could have done.
+struct SegmentEffects {
+  bool only_reads = true;       // provably
+  bool may_commit = false;      // something in it may end a transaction, or nothing is known
+  bool undoable = true;         // of a transaction that is not committed nothing stays
+  bool only_begin = false;      // one BEGIN and nothing else
+  bool plain_rollback = false;  // one ROLLBACK of the whole transaction and nothing else
+  bool plain_end = false;       // one COMMIT or ROLLBACK of the whole transaction
+  bool single = true;           // one statement
+  std::vector<pg::TextJudgement> texts;
+
+  [[nodiscard]] char status_after(char before) const {
+    for (const auto& text : texts) {
+      // Of a text that cannot be read nothing is known; a client outside a transaction is not put into one.
+      if (text.parsed || before != 'I') before = pg::status_after(text, before).status;
+    }
+    return before;
+  }
+};
+
+/// What a session has prepared under names, for the judge: by the protocol and by SQL.
+struct Prepared {
+  const pg::StatementStore& statements;
+  const pg::SessionState& session;
+};
+
+/// A statement's text, or what it runs where it is an EXECUTE; not parsed where the text is not known.
+[[nodiscard]] pg::TextJudgement judge_run(const Prepared& prepared, pg::StatementId id);
+
+/// `executed` were answered, `requests` were not; `before` is the transaction status that the segment began in.
+[[nodiscard]] SegmentEffects judge_segment(const Prepared& prepared, const std::vector<pg::StatementId>& executed,
+                                           const std::vector<pg::Request>& requests, char before);
+
+}  // namespace holdfast::proxy::postgres

@@ -1,0 +1,288 @@
+// A PostgreSQL session between its client and whatever backend works for it now: which bytes go across, which are
+// held, what is answered here, and what the client is told when the backend is lost.
+// Sans-io: bytes and facts in, bytes and verdicts out. Session (session.hpp) performs them.
+//
+//                   ┌───────────── on_attached ─────────────┐
+//                   ▼                                       │
+//    ┌──────────────────┐  backend closed   ┌───────────┐   │   ┌──────────┐
+//    │ attached         │ ────────────────► │ losing    │ ──┴── │ detached │ ◄── ROLLBACK, COMMIT ──┐
+//    │ relay and track  │                   │ witness?  │ resolve_loss     │                        │
+//    └──────────────────┘                   └───────────┘ ────► lost_transaction: answered here ─────┘
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "protocol/postgres/messages.hpp"
+#include "protocol/postgres/reply_tracker.hpp"
+#include "protocol/postgres/session_state.hpp"
+#include "protocol/postgres/statement_store.hpp"
+
+namespace holdfast::proxy::postgres {
+
+namespace pg = holdfast::postgres;
+
+enum class SessionState {
+  detached,          // no backend, no transaction: the next statement asks for one
+  attached,          // a backend works for the client
+  losing,            // the backend is gone; what that means is being found out
+  lost_transaction,  // the client's transaction died with its backend; answered here until it ends
+  closed,            // nothing more is read or written
+};
+[[nodiscard]] const char* to_string(SessionState);
+
+/// What the shell does with the bytes that it showed, and then.
+struct Step {
+  enum class Next {
+    read,   // show more bytes, at least `want` in all
+    again,  // show the rest again, after the outputs were written
+    hold,   // client's bytes only: nothing goes on before the state changes
+    close,  // write the outputs, then close the session
+    lost,   // server's bytes only: it broke the protocol; treat the backend as lost
+  };
+  Next next = Next::read;
+  std::size_t forward = 0;  // bytes at the front that go to the other side as they are
+  std::size_t consume = 0;  // bytes at the front that are done with, at least `forward`
+  std::size_t want = 0;     // size of the message that stands at the front afterwards, 0 if not known
+};
+
+/// What a server says at the end of a session that is lost with it.
+struct LossReport {
+  std::string code;     // SQLSTATE of the FATAL that was held back; empty: none came
+  std::string message;  // its text, or the system's words
+};
+
+enum class Witness {
+  alive,    // the same server goes on serving others: an administrator ended this backend
+  gone,     // the server is lost, or nobody can tell
+};
+
+/// What follows from a loss.
+struct LossResult {
+  enum class Then { stay, attach_now, close };
+  Then then = Then::stay;
+  std::string reason;  // for metrics and logs, where the session ends
+};
+
+struct SessionOptions {
+  std::string connection;                       // id, for messages
+  std::size_t message_buffer = 64 * 1024;       // bytes; longer messages are forwarded as they come
+  std::string unknown_outcome_code = "08007";
+  enum class LostState { disconnect, error } lost_state = LostState::disconnect;
+};
+
+struct SessionStatistics {
+  std::uint64_t statements = 0;
+  std::uint64_t outcomes_unknown = 0;
+  std::uint64_t transactions_lost = 0;
+  std::uint64_t notification_gaps = 0;
+  std::uint64_t snapshots = 0;
+};
+
+struct SegmentEffects;  // what the texts of a segment could have done (segment_effects.hpp)
+
+using Parameters = std::map<std::string, std::string, std::less<>>;
+
+class SessionMachine {
+ public:
+  explicit SessionMachine(SessionOptions options);
+
+  // ---- the two directions. Outputs stand behind the forwarded bytes and before the rest. ----
+
+  Step on_client_bytes(std::string_view bytes);
+  Step on_server_bytes(std::span<char> bytes);
+  /// What on_client_bytes said last could not be written at all: the bytes were never sent and are shown again.
+  void unwind_client_bytes();
+  /// Bytes of our own; the shell writes them and empties the string.
+  std::string client_output;
+  std::string server_output;
+
+  // ---- the backend ----
+
+  /// A backend was logged in and restored. `process_id` is its own. False: it cannot carry this session on
+  /// (another major version, another encoding); client_output then holds the FATAL.
+  enum class Attachment { first, again };
+  [[nodiscard]] bool on_attached(std::int32_t process_id, Parameters parameters, Attachment attachment);
+  /// The connection to the backend ended. Client bytes are held until resolve_loss.
+  void on_backend_closed(std::string reason);
+  /// Its connection broke without a word of the server: the backend may live on, with its locks, in the middle of things
+  /// that the client is about to be told are lost.
+  [[nodiscard]] bool may_live_on() const {
+    return state_ == SessionState::losing && loss_.code.empty() && (busy() || status_ != 'I');
+  }
+  /// Only a witness can tell whether an administrator ended this backend or the server is gone.
+  [[nodiscard]] bool needs_witness() const { return state_ == SessionState::losing && loss_.code == "57P01"; }
+  LossResult resolve_loss(Witness witness);
+  /// The session cannot be had again: FATAL 57P01 that names `what`, or an error where `lost_state` says so.
+  LossResult give_up(const pg::Pin& pin);
+  /// The new backend cannot be given what the session had: as give_up, or an error for its next statement where
+  /// `lost_state` says so; the restoration then goes on.
+  LossResult cannot_restore(const pg::Pin& pin);
+  /// What waits for a backend gets this error instead (hold time-out, open breaker, cancel): at once where it was sent
+  /// before and is to be run again, else when the shell shows it next.
+  void refuse(std::string_view code, std::string message);
+  /// A statement that was lost waits to be run again.
+  [[nodiscard]] bool runs_again() const { return rerun_ != pg::no_statement; }
+  /// The message of a refusal that has not been passed on; empty when there is none.
+  [[nodiscard]] std::string refusal_message() const { return refusal_ ? refusal_->message : std::string(); }
+  /// The user that the client logs in as; before the first attachment.
+  void set_user(const std::string& user) { session_ = pg::SessionState(user); }
+  /// The login cannot be made again, whatever the client does.
+  void pin_for_life(pg::Pin pin) { session_.pin_for_life(std::move(pin)); }
+  /// A FATAL of our own, then the session is closed.
+  void terminate(std::string_view code, std::string_view message);
+
+  // ---- state ----
+
+  [[nodiscard]] SessionState state() const { return state_; }
+  /// The client waits for something.
+  [[nodiscard]] bool busy() const {
+    return !tracker_.empty() || tracker_.segment_open() || held_ready_ || runs_again();
+  }
+  /// Attached, and between two statements outside a transaction: what the client sends next may be held.
+  [[nodiscard]] bool at_rest() const {
+    return state_ == SessionState::attached && status_ == 'I' && !busy() && client_stream_left_ == 0 &&
+           !skip_to_sync_ && !refusal_;
+  }
+  /// The session was closed with a FATAL of ours, not by its client.
+  [[nodiscard]] bool terminated() const { return terminated_; }
+  [[nodiscard]] bool in_transaction() const { return status_ != 'I'; }
+  /// A client's own request is under way at the backend (a CancelRequest has something to cancel).
+  [[nodiscard]] bool cancellable() const;
+  /// Something was recorded that only a snapshot can settle, and now is a moment for one.
+  [[nodiscard]] bool snapshot_due() const;
+  /// Writes the snapshot's statements to server_output.
+  void begin_snapshot();
+  /// The client listens: it is attached again at once after a loss.
+  [[nodiscard]] bool listening() const { return session_.listening(); }
+  [[nodiscard]] const pg::SessionState& session() const { return session_; }
+  [[nodiscard]] const Parameters& parameters() const { return told_; }
+  [[nodiscard]] std::int32_t virtual_process_id() const { return virtual_process_id_; }
+  [[nodiscard]] const SessionStatistics& statistics() const { return statistics_; }
+  [[nodiscard]] const LossReport& loss() const { return loss_; }
+
+ private:
+  enum class Pass { forward, drop, inject, hold, close };
+
+  // client's side (session_machine_client.cpp)
+  Pass on_client_message(const pg::Header& header, std::string_view message);
+  Pass relay_client_message(const pg::Header& header, std::string_view message);
+  Pass stream_client_message(const pg::Header& header);
+  Pass on_query(std::string_view message, std::string_view body);
+  Pass on_parse(std::string_view message, std::string_view body);
+  Pass on_bind(std::string_view body);
+  Pass on_describe(std::string_view body);
+  Pass on_execute(std::string_view body);
+  Pass on_close(std::string_view body);
+  Pass refuse_client_message(const pg::Header& header);
+  Pass protocol_violation(std::string_view what);
+  bool ensure_parsed(std::string_view name);
+  bool inject_parse(pg::StatementId id);
+  void push(pg::RequestKind kind, pg::StatementId statement = pg::no_statement,
+            pg::StatementId previous = pg::no_statement);
+
+  // server's side (session_machine_server.cpp)
+  Pass on_server_message(const pg::Header& header, std::span<char> message);
+  Pass on_server_error(std::string_view body);
+  Pass on_server_notice(std::string_view message, std::string_view body);
+  Pass on_notification(std::span<char> message);
+  Pass on_parameter_status(std::string_view body);
+  Pass on_ready(pg::Owner owner, char status);
+  Pass on_own_reply(char type, std::string_view body);
+  void on_completed(const pg::Request& request, std::string_view tag);
+  void finish_request(const pg::Request& request);
+  void drop_skipped();
+  void take_back(const pg::Request& request);
+  void forget_segment();
+  void record(pg::StatementId id, std::string_view tag);
+  void record_segment();
+  void end_snapshot();
+
+  // after a loss (session_machine_loss.cpp)
+  struct Segment;
+  struct Progress;
+  void tell_what_is_lost(const pg::Pin& pin);
+  [[nodiscard]] bool is_lone_begin(const Segment& segment) const;
+  std::vector<Segment> take_segments();
+  LossResult resolve_segments(Witness witness);
+  void answer_segment(const Segment& segment, Witness witness, Progress& progress);
+  void fail_block(const Segment& segment, Progress& progress);
+  void answer_in_failed_block(const Segment& segment, const SegmentEffects& effects, Progress& progress);
+  void answer_in_block(const Segment& segment, const SegmentEffects& effects, Progress& progress);
+  void answer_outside_block(const Segment& segment, const SegmentEffects& effects, Witness witness,
+                            Progress& progress);
+  void answer_rollback(const Segment& segment, Progress& progress);
+  void fail_segment(const Segment& segment, pg::ErrorText error, char after, Progress& progress);
+  void fail_unknown(const Segment& segment, char after, Progress& progress);
+  [[nodiscard]] pg::ErrorText lost_transaction_error() const;
+  void enter_lost_transaction(bool error_pending);
+  void detach();
+
+  // a transaction that was lost (lost_transaction.cpp)
+  Pass answer_in_lost_transaction(const pg::Header& header, std::string_view message);
+  Pass lost_query(std::string_view text);
+  Pass lost_parse(std::string_view message, std::string_view body);
+  Pass lost_execute(std::string_view body);
+  void lost_error();
+  void leave_lost_transaction();
+
+  SessionOptions options_;
+  SessionState state_ = SessionState::detached;
+  bool terminated_ = false;
+  char status_ = 'I';  // as the client knows it from its last ReadyForQuery
+  pg::BackendNumber backend_ = 0;
+  std::int32_t backend_process_id_ = 0;
+  std::int32_t virtual_process_id_ = 0;
+  Parameters told_;     // ParameterStatus as the client knows them
+  pg::ReplyTracker tracker_;
+  pg::StatementStore statements_;
+  pg::SessionState session_;
+  SessionStatistics statistics_;
+
+  // client's side
+  std::size_t batch_stream_left_ = 0;  // client_stream_left_ before the bytes shown last
+  std::size_t client_stream_left_ = 0;  // bytes of a long message that still go across
+  enum class Stream { forward, drop };
+  Stream client_stream_ = Stream::forward;
+  pg::ReplyTracker::Mark batch_;        // before the bytes shown last
+  std::unordered_map<std::string, pg::StatementId> portals_;  // named portals: what they run
+  pg::StatementId unnamed_portal_ = pg::no_statement;
+  bool skip_to_sync_ = false;           // a segment was answered with an error here: its rest is dropped up to Sync
+  char status_after_skip_ = 'I';
+  bool local_segment_ = false;          // its messages so far were answered here
+  struct Refusal {
+    std::string code, message;
+    bool stays = false;  // it is the next statement's even where a backend is there by then
+  };
+  std::optional<Refusal> refusal_;      // for what waits at the front
+  std::vector<pg::Request> scratch_;    // requests that leave the queue together
+
+  // server's side
+  std::size_t server_stream_left_ = 0;
+  std::string held_notice_;             // WARNING 57P01 or 57P02: passed on with the next message, if one comes
+  bool held_ready_ = false;             // a ReadyForQuery waits for a snapshot
+  bool snapshot_now_ = false;
+  bool snapshot_overdue_ = false;       // the transaction that asked for it has ended: what is recorded is not what is
+  enum class Snapshot { none, running, failed } snapshot_ = Snapshot::none;
+  std::vector<std::optional<std::string_view>> columns_;
+  std::vector<pg::StatementId> executed_;  // by Execute since the last ReadyForQuery: not committed before the next one
+  bool segment_changed_state_ = false;  // recorded as done, and undone if the segment fails
+  bool segment_controls_transaction_ = false;  // a BEGIN, COMMIT, … was completed in it
+  std::vector<pg::StatementId> set_by_execute_;  // SET and LISTEN of a segment that may still be undone
+  bool fatal_forwarded_ = false;        // the server ended the session with an error that is the client's
+  LossReport loss_;
+  pg::StatementId rerun_ = pg::no_statement;  // a Query that goes to the next backend first
+
+  // lost transaction
+  bool lost_error_pending_ = false;
+  std::string lost_code_, lost_message_;
+};
+
+}  // namespace holdfast::proxy::postgres

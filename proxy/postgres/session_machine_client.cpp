@@ -1,0 +1,338 @@
+// The client's side of a session: follows its messages to the backend, holds them, or answers them here.
+#include <algorithm>
+#include <utility>
+
+#include "proxy/postgres/session_machine.hpp"
+
+namespace holdfast::proxy::postgres {
+
+namespace front = pg::frontend;
+
+namespace {
+
+/// Texts up to this size are read whole, so that they can be judged and prepared again.
+constexpr std::size_t text_size_max = 1 << 20;
+/// Requests under way in one session, pipelined ones included.
+constexpr std::size_t requests_max = 1 << 18;
+
+bool carries_text(char type) { return type == front::query || type == front::parse; }
+
+}  // namespace
+
+Step SessionMachine::on_client_bytes(std::string_view bytes) {
+  batch_ = tracker_.mark();
+  batch_stream_left_ = client_stream_left_;
+  std::size_t at = 0;
+  const auto step = [&](Step::Next next, std::size_t consume, std::size_t want = 0) {
+    return Step{next, at, consume, want};
+  };
+  if (state_ == SessionState::closed) return step(Step::Next::close, 0);
+  // Statements of our own go out before anything that the tracker has behind them.
+  if (!server_output.empty()) return step(Step::Next::again, 0);
+  for (;;) {
+    if (client_stream_left_ > 0) {
+      if (client_stream_ == Stream::forward && state_ != SessionState::attached) return step(Step::Next::hold, at);
+      const auto size = std::min(client_stream_left_, bytes.size() - at);
+      client_stream_left_ -= size;
+      if (client_stream_ == Stream::drop) {
+        return step(size == 0 ? Step::Next::read : Step::Next::again, at + size);
+      }
+      at += size;
+      if (client_stream_left_ > 0) return step(Step::Next::read, at);
+    }
+    const auto rest = bytes.substr(at);
+    pg::Header header;
+    const auto found = pg::read_header(rest, header);
+    if (found == pg::HeaderResult::need_more) return step(Step::Next::read, at);
+    if (found == pg::HeaderResult::bad_length) {
+      protocol_violation("a message has an invalid length");
+      return step(Step::Next::close, at);
+    }
+    const bool whole = rest.size() >= header.size;
+    if (!whole && (header.size <= options_.message_buffer ||
+                   (carries_text(header.type) && header.size <= text_size_max))) {
+      return step(Step::Next::read, at, header.size);
+    }
+    const auto size = whole ? header.size : 0;
+    switch (on_client_message(header, rest.substr(0, size))) {
+      case Pass::forward:
+        if (!whole) {
+          client_stream_left_ = header.size;
+          client_stream_ = Stream::forward;
+        }
+        at += size;
+        break;
+      case Pass::drop:
+        if (!whole) {
+          client_stream_left_ = header.size;
+          client_stream_ = Stream::drop;
+          if (client_output.empty()) continue;
+        }
+        return step(Step::Next::again, at + size);
+      case Pass::inject: return step(Step::Next::again, at);
+      case Pass::hold: return step(Step::Next::hold, at);
+      case Pass::close: return step(Step::Next::close, at);
+    }
+  }
+}
+
+void SessionMachine::unwind_client_bytes() {
+  scratch_.clear();
+  tracker_.unwind(batch_, scratch_);
+  client_stream_left_ = batch_stream_left_;
+  for (const auto& request : scratch_) take_back(request);
+  scratch_.clear();
+}
+
+/// `message` is empty when it is too long to be read whole.
+SessionMachine::Pass SessionMachine::on_client_message(const pg::Header& header, std::string_view message) {
+  if (state_ == SessionState::closed) return Pass::close;
+  if (header.type == front::terminate) {
+    // A client that leaves in the middle of things leaves no work behind that could still be undone.
+    state_ = SessionState::closed;
+    return Pass::close;
+  }
+  if (state_ == SessionState::losing) return Pass::hold;
+  if (skip_to_sync_) {
+    if (header.type != front::sync) return Pass::drop;
+    skip_to_sync_ = local_segment_ = false;
+    status_ = status_after_skip_;
+    pg::write_ready_for_query(client_output, status_);
+    return Pass::drop;
+  }
+  if (state_ == SessionState::lost_transaction) return answer_in_lost_transaction(header, message);
+  if (state_ == SessionState::attached && !refusal_) {
+    return message.empty() ? stream_client_message(header) : relay_client_message(header, message);
+  }
+  switch (header.type) {
+    case front::sync:
+      local_segment_ = false;
+      pg::write_ready_for_query(client_output, status_);
+      return Pass::drop;
+    case front::flush:
+    case front::copy_data:
+    case front::copy_done:
+    case front::copy_fail: return Pass::drop;
+    case front::password: return protocol_violation("a password message came after the login");
+    default: return refusal_ ? refuse_client_message(header) : Pass::hold;
+  }
+}
+
+SessionMachine::Pass SessionMachine::relay_client_message(const pg::Header& header, std::string_view message) {
+  if (tracker_.requests().size() >= requests_max) {
+    terminate("54000", "too many requests in a pipeline");
+    return Pass::close;
+  }
+  const auto body = message.substr(pg::header_size);
+  switch (header.type) {
+    case front::query: return on_query(message, body);
+    case front::parse: return on_parse(message, body);
+    case front::bind: return on_bind(body);
+    case front::describe: return on_describe(body);
+    case front::execute: return on_execute(body);
+    case front::close: return on_close(body);
+    case front::sync: push(pg::RequestKind::sync); return Pass::forward;
+    case front::function_call:
+      ++statistics_.statements;
+      push(pg::RequestKind::function_call);
+      return Pass::forward;
+    case front::copy_done:
+    case front::copy_fail: push(pg::RequestKind::copy_end); return Pass::forward;
+    case front::copy_data:
+    case front::flush: return Pass::forward;
+    case front::password: return protocol_violation("a password message came after the login");
+    default: return protocol_violation("a message has an unknown type");
+  }
+}
+
+/// A message too long for the buffer: it is followed by its type, its text is not known.
+SessionMachine::Pass SessionMachine::stream_client_message(const pg::Header& header) {
+  switch (header.type) {
+    case front::query:
+      ++statistics_.statements;
+      push(pg::RequestKind::query, statements_.add_without_text());
+      return Pass::forward;
+    case front::parse: {
+      // Its name is not known either: it cannot be prepared again.
+      session_.on_completed_without_text();
+      push(pg::RequestKind::parse);
+      return Pass::forward;
+    }
+    case front::bind:
+      statements_.release(std::exchange(unnamed_portal_, statements_.add_without_text()));
+      push(pg::RequestKind::bind);
+      return Pass::forward;
+    case front::function_call: push(pg::RequestKind::function_call); return Pass::forward;
+    case front::copy_data: return Pass::forward;
+    default: return protocol_violation("a message is longer than its type allows");
+  }
+}
+
+SessionMachine::Pass SessionMachine::on_query(std::string_view message, std::string_view body) {
+  pg::Reader reader(body);
+  const auto text = reader.cstring();
+  if (!reader.check()) return protocol_violation("a Query message is malformed");
+  const auto id = statements_.add_query(message, text);
+  if (statements_[id].scan.uses_prepared) {
+    bool injected = false;
+    const bool open = tracker_.segment_open();
+    statements_.each_name([&](const std::string&, pg::StatementId named) {
+      if (statements_[named].backend == backend_ || !statements_[named].has_text()) return;
+      if (!inject_parse(named)) return;
+      injected = true;
+      if (open) return;
+      // A segment of its own, so that its failure does not make the server skip the client's query.
+      pg::write_sync(server_output);
+      pg::Request sync;
+      sync.kind = pg::RequestKind::sync;
+      sync.owner = pg::Owner::injected;
+      static_cast<void>(tracker_.push(sync));
+    });
+    if (injected) {
+      statements_.release(id);
+      return Pass::inject;
+    }
+  }
+  // A simple query ends the unnamed statement (protocol documentation, "Extended Query").
+  statements_.drop_name({});
+  ++statistics_.statements;
+  push(pg::RequestKind::query, id);
+  return Pass::forward;
+}
+
+SessionMachine::Pass SessionMachine::on_parse(std::string_view message, std::string_view body) {
+  const auto parse = pg::parse_parse(body);
+  if (!parse) return protocol_violation("a Parse message is malformed");
+  // A name that is taken must be taken on this backend too, for the client is owed the error.
+  if (!parse->name.empty() && !ensure_parsed(parse->name)) return Pass::inject;
+  const auto id = statements_.add_parse(message, parse->name, parse->text);
+  statements_[id].backend = backend_;
+  const auto previous = statements_.bind_name(parse->name, id);
+  push(pg::RequestKind::parse, id, previous);
+  return Pass::forward;
+}
+
+SessionMachine::Pass SessionMachine::on_bind(std::string_view body) {
+  const auto bind = pg::parse_bind(body);
+  if (!bind) return protocol_violation("a Bind message is malformed");
+  if (!ensure_parsed(bind->statement)) return Pass::inject;
+  const auto id = statements_.find(bind->statement);
+  statements_.hold(id);
+  if (bind->portal.empty()) {
+    statements_.release(std::exchange(unnamed_portal_, id));
+  } else {
+    const auto [at, inserted] = portals_.try_emplace(std::string(bind->portal), id);
+    if (!inserted) statements_.release(std::exchange(at->second, id));
+  }
+  push(pg::RequestKind::bind);
+  return Pass::forward;
+}
+
+SessionMachine::Pass SessionMachine::on_describe(std::string_view body) {
+  const auto target = pg::parse_target(body);
+  if (!target) return protocol_violation("a Describe message is malformed");
+  if (target->kind == 'S' && !ensure_parsed(target->name)) return Pass::inject;
+  push(pg::RequestKind::describe);
+  return Pass::forward;
+}
+
+SessionMachine::Pass SessionMachine::on_execute(std::string_view body) {
+  pg::Reader reader(body);
+  const auto portal = reader.cstring();
+  static_cast<void>(reader.i32());
+  if (!reader.check()) return protocol_violation("an Execute message is malformed");
+  auto id = unnamed_portal_;
+  if (!portal.empty()) {
+    const auto found = portals_.find(std::string(portal));
+    id = found == portals_.end() ? pg::no_statement : found->second;
+  }
+  statements_.hold(id);
+  ++statistics_.statements;
+  push(pg::RequestKind::execute, id);
+  return Pass::forward;
+}
+
+SessionMachine::Pass SessionMachine::on_close(std::string_view body) {
+  const auto target = pg::parse_target(body);
+  if (!target) return protocol_violation("a Close message is malformed");
+  auto id = pg::no_statement;
+  auto stale = pg::no_statement;
+  if (target->kind == 'S') {
+    id = statements_.find(target->name);
+    statements_.hold(id);
+    // It need not be brought back only to be closed.
+    if (id != pg::no_statement && std::exchange(statements_[id].backend, backend_) != backend_) stale = id;
+  } else if (const auto found = portals_.find(std::string(target->name)); found != portals_.end()) {
+    statements_.release(found->second);
+    portals_.erase(found);
+  }
+  push(pg::RequestKind::close, id, stale);
+  return Pass::forward;
+}
+
+/// What waits at the front gets the error that was meant for it.
+SessionMachine::Pass SessionMachine::refuse_client_message(const pg::Header& header) {
+  pg::write_error(client_output, {"ERROR", refusal_->code, refusal_->message});
+  refusal_.reset();
+  if (header.type == front::query || header.type == front::function_call) {
+    pg::write_ready_for_query(client_output, status_);
+  } else {
+    skip_to_sync_ = true;
+    status_after_skip_ = status_;
+  }
+  return Pass::drop;
+}
+
+SessionMachine::Pass SessionMachine::protocol_violation(std::string_view what) {
+  terminate("08P01", "protocol violation: " + std::string(what));
+  return Pass::close;
+}
+
+/// False when a Parse was written to server_output that must go before the client's message.
+bool SessionMachine::ensure_parsed(std::string_view name) {
+  const auto id = statements_.find(name);
+  if (id == pg::no_statement) return true;
+  auto& statement = statements_[id];
+  if (statement.backend == backend_ || !statement.has_text()) return true;
+  return !inject_parse(id);
+}
+
+/// Parses a statement again that this backend does not know. False when the server would not read it.
+bool SessionMachine::inject_parse(pg::StatementId id) {
+  pg::Request request;
+  request.kind = pg::RequestKind::parse;
+  request.owner = pg::Owner::injected;
+  request.statement = id;
+  if (!tracker_.push(request)) return false;
+  statements_.hold(id);
+  server_output += statements_[id].message;
+  statements_[id].backend = backend_;
+  return true;
+}
+
+/// Takes over the caller's references to `statement` and `previous`.
+void SessionMachine::push(pg::RequestKind kind, pg::StatementId statement, pg::StatementId previous) {
+  pg::Request request;
+  request.kind = kind;
+  request.statement = statement;
+  request.previous = previous;
+  if (!tracker_.push(request)) take_back(request);  // the server will not read it
+}
+
+void SessionMachine::refuse(std::string_view code, std::string message) {
+  if (runs_again()) {
+    statements_.release(std::exchange(rerun_, pg::no_statement));
+    pg::write_error(client_output, {"ERROR", code, message});
+    return pg::write_ready_for_query(client_output, status_);
+  }
+  refusal_ = Refusal{std::string(code), std::move(message), false};
+}
+
+void SessionMachine::terminate(std::string_view code, std::string_view message) {
+  if (state_ == SessionState::closed) return;
+  pg::write_error(client_output, {"FATAL", code, message});
+  terminated_ = true;
+  state_ = SessionState::closed;
+}
+
+}  // namespace holdfast::proxy::postgres

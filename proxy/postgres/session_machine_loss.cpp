@@ -1,0 +1,340 @@
+// What a client is told when its backend is lost: the table of docs/transparency.md, row by row.
+// The order of promises: never a wrong answer; then the session lives; then transparency.
+#include <utility>
+
+#include "proxy/postgres/segment_effects.hpp"
+#include "proxy/postgres/session_machine.hpp"
+
+namespace holdfast::proxy::postgres {
+
+namespace back = pg::backend;
+
+/// The requests that end together: one Query, or an extended segment up to its Sync.
+struct SessionMachine::Segment {
+  std::vector<pg::StatementId> executed;  // answered, but no ReadyForQuery has confirmed them
+  std::vector<pg::Request> requests;      // those without an answer yet, Sync included
+  bool simple = false;                // a Query or a function call
+  bool open = false;                  // its Sync was not sent
+  bool failed = false;                // its error has reached the client
+  bool copying = false;               // its COPY data was not ended
+  bool commit_behind = false;         // a segment behind it, sent as well, may have committed
+
+  /// All but ReadyForQuery has been delivered.
+  [[nodiscard]] bool answered() const { return requests.size() == 1 && requests[0].kind == pg::RequestKind::sync; }
+};
+
+/// Where the client's transaction stands while the segments are answered one after the other.
+struct SessionMachine::Progress {
+  char status = 'I';
+  bool lost_here = false;  // 'E' only by an answer of ours: the server may have done what stands behind
+  bool unsure = false;     // an outcome is unknown, and with it where the server stood behind it
+};
+
+namespace {
+
+constexpr std::string_view lost_text = "the transaction was lost with its server; run it again";
+constexpr std::string_view aborted_text =
+    "current transaction is aborted, commands ignored until end of transaction block";
+
+}  // namespace
+
+LossResult SessionMachine::resolve_loss(Witness witness) {
+  if (state_ != SessionState::losing) return {};
+  if (snapshot_ != Snapshot::none) {
+    snapshot_ = Snapshot::none;
+    session_.want_snapshot();
+  }
+  // A message that the client has in part cannot be completed or taken back; an error of its own ends the session.
+  if (server_stream_left_ > 0 || fatal_forwarded_) {
+    state_ = SessionState::closed;
+    return {LossResult::Then::close, fatal_forwarded_ ? "server_error" : "partial_message"};
+  }
+  if (held_ready_ || snapshot_overdue_) {
+    // The statement is done, but what it set is not known: the session cannot be built again as it was.
+    const pg::Pin unknown{"unconfirmed_state", "a setting whose new value is not known"};
+    const bool ready_owed = std::exchange(held_ready_, false);
+    snapshot_overdue_ = snapshot_now_ = false;
+    if (options_.lost_state == SessionOptions::LostState::disconnect) {
+      tracker_.reset();
+      return give_up(unknown);
+    }
+    tell_what_is_lost(unknown);
+    if (ready_owed) pg::write_ready_for_query(client_output, status_);
+  }
+  if (const auto pin = session_.pin(); pin && options_.lost_state == SessionOptions::LostState::disconnect) {
+    return give_up(*pin);
+  } else if (pin) {
+    tell_what_is_lost(*pin);
+  }
+  return resolve_segments(witness);
+}
+
+LossResult SessionMachine::give_up(const pg::Pin& pin) {
+  terminate("57P01", "terminating connection: the session has lost " + pin.what + " with its server");
+  return {LossResult::Then::close, pin.reason};
+}
+
+LossResult SessionMachine::cannot_restore(const pg::Pin& pin) {
+  if (options_.lost_state == SessionOptions::LostState::disconnect) return give_up(pin);
+  tell_what_is_lost(pin);
+  return {};
+}
+
+/// The next statement outside a transaction gets the error, and the session goes on without what it held.
+void SessionMachine::tell_what_is_lost(const pg::Pin& pin) {
+  refusal_ = Refusal{"57P01", "the session has lost " + pin.what + " with its server", true};
+  session_.forget_pins();
+}
+
+std::vector<SessionMachine::Segment> SessionMachine::take_segments() {
+  std::vector<Segment> segments;
+  Segment current;
+  current.failed = tracker_.failed();
+  const bool copying = tracker_.copying_in();
+  const auto& requests = tracker_.requests();
+  const auto size = requests.size();
+  for (std::size_t i = 0; i < size; ++i) {
+    const auto& request = requests[i];
+    if (request.owner != pg::Owner::client) {
+      if (request.kind == pg::RequestKind::parse) statements_.release(request.statement);
+      if (request.kind == pg::RequestKind::sync) current.failed = false;  // the failure was one of ours
+      continue;
+    }
+    current.requests.push_back(request);
+    const bool simple =
+        request.kind == pg::RequestKind::query || request.kind == pg::RequestKind::function_call;
+    if (!simple && request.kind != pg::RequestKind::sync) continue;
+    current.simple = simple;
+    segments.push_back(std::exchange(current, Segment{}));
+  }
+  if (tracker_.segment_open()) {
+    current.open = true;
+    segments.push_back(std::move(current));
+  }
+  if (!segments.empty()) {
+    segments.front().copying = copying;
+    segments.front().executed.swap(executed_);
+  }
+  tracker_.reset();
+  bool commit_behind = false;
+  for (auto segment = segments.rbegin(); segment != segments.rend(); ++segment) {
+    segment->commit_behind = commit_behind;
+    if (segments.size() == 1) continue;
+    // An open one counts too: a COMMIT takes effect as it is executed, before its Sync.
+    commit_behind = commit_behind || judge_segment({statements_, session_}, segment->executed, segment->requests, 'T').may_commit;
+  }
+  return segments;
+}
+
+LossResult SessionMachine::resolve_segments(Witness witness) {
+  const auto segments = take_segments();
+  if (status_ == 'I' && segments.size() == 1 && is_lone_begin(segments.front())) {
+    rerun_ = segments.front().requests.front().statement;
+    detach();
+    return {LossResult::Then::attach_now, {}};
+  }
+  Progress progress{status_, false};
+  for (const auto& segment : segments) {
+    answer_segment(segment, witness, progress);
+    for (const auto& request : segment.requests) {
+      if (request.kind == pg::RequestKind::parse && request.statement != pg::no_statement) {
+        statements_.release(request.previous);
+      }
+      statements_.release(request.statement);
+    }
+    for (const auto id : segment.executed) statements_.release(id);
+  }
+  status_ = progress.status;
+  if (status_ == 'I') {
+    detach();
+    return {session_.listening() ? LossResult::Then::attach_now : LossResult::Then::stay, {}};
+  }
+  // 'T': the client has not been told yet; its next statement gets the error.
+  if (status_ == 'T') ++statistics_.transactions_lost;
+  enter_lost_transaction(status_ == 'T');
+  return {};
+}
+
+/// A Query that only begins a transaction, not answered yet: it had no effect that outlives its server.
+bool SessionMachine::is_lone_begin(const Segment& segment) const {
+  if (!segment.simple || segment.requests.size() != 1 || !segment.executed.empty()) return false;
+  const auto& request = segment.requests.front();
+  if (request.kind != pg::RequestKind::query || request.completed_part || !statements_[request.statement].has_text()) {
+    return false;
+  }
+  return judge_segment({statements_, session_}, {}, segment.requests, 'I').only_begin;
+}
+
+/// The error for a transaction that is lost. One that the server ended by its own rules keeps the server's words.
+pg::ErrorText SessionMachine::lost_transaction_error() const {
+  if (loss_.code == "25P03" || loss_.code == "25P04") return {"ERROR", loss_.code, loss_.message};
+  return {"ERROR", "40001", lost_text};
+}
+
+/// Decides what the client gets for one segment.
+void SessionMachine::answer_segment(const Segment& segment, Witness witness, Progress& progress) {
+  // What is in the extended protocol waits for its Sync as if in a block; COPY waits for the end of its data.
+  // And one that failed by our word alone may be whole on the server.
+  const bool as_in_block = progress.lost_here || (progress.status == 'I' && (!segment.simple || segment.copying));
+  const auto effects =
+      judge_segment({statements_, session_}, segment.executed, segment.requests, as_in_block ? 'T' : progress.status);
+  if (segment.failed) {
+    // The client has had the error; what the server would have done with the rest is to skip it.
+    if (progress.status != 'I') fail_block(segment, progress);
+    if (!segment.open) return pg::write_ready_for_query(client_output, progress.status);
+    skip_to_sync_ = true;
+    status_after_skip_ = progress.status;
+    return;
+  }
+  const bool completed = segment.simple && segment.requests.back().completed_part;
+  if ((completed || segment.answered()) && effects.plain_end) {
+    // Its CommandComplete came after the transaction's end: only ReadyForQuery is missing.
+    progress = {};
+    return pg::write_ready_for_query(client_output, 'I');
+  }
+  if (segment.answered() && (segment.executed.empty() || (progress.status == 'I' && effects.only_reads))) {
+    return pg::write_ready_for_query(client_output, progress.status);
+  }
+  switch (progress.status) {
+    case 'E': return answer_in_failed_block(segment, effects, progress);
+    case 'T': return answer_in_block(segment, effects, progress);
+    default: return answer_outside_block(segment, effects, witness, progress);
+  }
+}
+
+/// A segment failed by the server's own error, in a transaction or behind its end.
+void SessionMachine::fail_block(const Segment& segment, Progress& progress) {
+  const Prepared prepared{statements_, session_};
+  bool known = true;
+  if (segment.simple) {
+    // Which of several statements it was that failed is not recorded.
+    const auto id = segment.requests.back().statement;
+    known = id != pg::no_statement && statements_[id].has_text() && statements_[id].scan.single_statement;
+  }
+  for (const auto id : segment.executed) {
+    const auto text = judge_run(prepared, id);
+    known = known && text.parsed;
+    progress.status = pg::status_after(text, progress.status).status;
+  }
+  if (progress.status != 'I') progress.status = 'E';
+  progress.unsure = !known;
+}
+
+void SessionMachine::answer_in_failed_block(const Segment& segment, const SegmentEffects& effects, Progress& progress) {
+  const bool commit_sent = effects.plain_end && !effects.plain_rollback && progress.lost_here;
+  if (commit_sent) return fail_unknown(segment, 'I', progress);
+  if (effects.plain_end && !segment.open) return answer_rollback(segment, progress);
+  if (effects.may_commit && !effects.plain_end) {
+    return fail_unknown(segment, effects.status_after('E') == 'I' ? 'I' : 'E', progress);
+  }
+  // A savepoint to go back to was lost with the rest.
+  const bool to_savepoint =
+      effects.single && effects.texts[0].statements[0].control == pg::TransactionControl::rollback_to;
+  if (to_savepoint) return fail_segment(segment, lost_transaction_error(), 'E', progress);
+  // Where the transaction failed by our word alone, the server may have run this, and the COMMIT behind it.
+  if (progress.unsure || (progress.lost_here && segment.commit_behind)) return fail_unknown(segment, 'E', progress);
+  const char block = progress.lost_here ? 'T' : 'E';
+  progress.unsure = effects.status_after(block) != block;
+  fail_segment(segment, {"ERROR", "25P02", aborted_text}, 'E', progress);
+}
+
+void SessionMachine::answer_in_block(const Segment& segment, const SegmentEffects& effects, Progress& progress) {
+  if (effects.plain_rollback && !segment.open) return answer_rollback(segment, progress);
+  if (effects.may_commit) return fail_unknown(segment, effects.status_after('T') == 'I' ? 'I' : 'E', progress);
+  if (segment.commit_behind) return fail_unknown(segment, 'E', progress);
+  ++statistics_.transactions_lost;
+  // Where it may have ended the transaction, what stands behind it may have committed by itself.
+  progress.unsure = effects.status_after('T') != 'T';
+  fail_segment(segment, lost_transaction_error(), 'E', progress);
+}
+
+void SessionMachine::answer_outside_block(const Segment& segment, const SegmentEffects& effects, Witness witness,
+                                          Progress& progress) {
+  const bool completed = segment.simple && segment.requests.back().completed_part;
+  const bool stays_outside = effects.status_after('I') == 'I';
+  if (completed && effects.single && stays_outside) {
+    // CommandComplete of a single simple statement comes after its commit: only ReadyForQuery is missing.
+    return pg::write_ready_for_query(client_output, 'I');
+  }
+  if (!stays_outside) {
+    const bool lost = effects.undoable && !effects.may_commit && !segment.commit_behind;
+    if (!lost) return fail_unknown(segment, 'E', progress);
+    ++statistics_.transactions_lost;
+    progress.unsure = effects.status_after('I') != 'T';
+    return fail_segment(segment, lost_transaction_error(), 'E', progress);
+  }
+  const bool administrator = witness == Witness::alive && loss_.code == "57P01";
+  const bool killed = administrator && (effects.only_reads || (segment.simple && !completed && effects.undoable));
+  if (killed) {
+    return fail_segment(segment, {"ERROR", "57014", "canceling statement: an administrator ended its server process"},
+                        'I', progress);
+  }
+  const bool not_sent_whole = (segment.open || segment.copying) && effects.undoable && !effects.may_commit;
+  if (effects.only_reads || not_sent_whole) {
+    return fail_segment(segment, {"ERROR", "40001", "the statement was lost with its server; run it again"}, 'I',
+                        progress);
+  }
+  fail_unknown(segment, 'I', progress);
+}
+
+/// The transaction is gone with its server, which is what a ROLLBACK asks for: its missing replies are written here.
+void SessionMachine::answer_rollback(const Segment& segment, Progress& progress) {
+  for (const auto& request : segment.requests) {
+    switch (request.kind) {
+      case pg::RequestKind::parse: pg::write_empty(client_output, back::parse_complete); break;
+      case pg::RequestKind::bind: pg::write_empty(client_output, back::bind_complete); break;
+      case pg::RequestKind::close: pg::write_empty(client_output, back::close_complete); break;
+      case pg::RequestKind::describe: pg::write_empty(client_output, back::no_data); break;
+      case pg::RequestKind::query:
+      case pg::RequestKind::execute: pg::write_command_complete(client_output, "ROLLBACK"); break;
+      default: break;
+    }
+  }
+  progress = {};
+  pg::write_ready_for_query(client_output, 'I');
+}
+
+void SessionMachine::fail_unknown(const Segment& segment, char after, Progress& progress) {
+  ++statistics_.outcomes_unknown;
+  progress.unsure = true;
+  fail_segment(segment,
+               {"ERROR", options_.unknown_outcome_code,
+                "the outcome is unknown: the server was lost before it confirmed"},
+               after, progress);
+}
+
+/// `after` is the client's transaction status then.
+void SessionMachine::fail_segment(const Segment& segment, pg::ErrorText error, char after, Progress& progress) {
+  const auto detail = options_.connection + ": " + loss_.message;
+  error.detail = detail;
+  pg::write_error(client_output, error);
+  progress.lost_here = after == 'E' && (progress.lost_here || progress.status != 'E');
+  progress.status = after;
+  if (segment.open) {
+    skip_to_sync_ = true;
+    status_after_skip_ = after;
+  } else {
+    pg::write_ready_for_query(client_output, after);
+  }
+}
+
+void SessionMachine::enter_lost_transaction(bool error_pending) {
+  detach();
+  state_ = SessionState::lost_transaction;
+  lost_error_pending_ = error_pending;
+  const auto error = lost_transaction_error();
+  lost_code_ = error.code;
+  lost_message_ = error.message;
+}
+
+void SessionMachine::detach() {
+  state_ = SessionState::detached;
+  for (auto& [name, id] : portals_) statements_.release(id);
+  portals_.clear();
+  statements_.release(std::exchange(unnamed_portal_, pg::no_statement));
+  backend_process_id_ = 0;
+  forget_segment();
+  if (client_stream_left_ > 0) client_stream_ = Stream::drop;  // the rest of a message that was cut
+}
+
+}  // namespace holdfast::proxy::postgres

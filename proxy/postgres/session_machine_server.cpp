@@ -1,0 +1,330 @@
+// The server's side of a session: passes replies on, keeps back what is ours or announces a loss, and records what
+// the client's statements changed.
+#include <algorithm>
+#include <utility>
+
+#include "proxy/postgres/session_machine.hpp"
+
+namespace holdfast::proxy::postgres {
+
+namespace back = pg::backend;
+
+namespace {
+
+/// Codes of a FATAL after which the session goes on elsewhere ("What counts as lost" in docs/transparency.md).
+/// 08P01 is left out: it is the server's answer to a client that broke the protocol.
+bool means_lost(std::string_view code) {
+  if (code == "08P01") return false;
+  return code == "57P01" || code == "57P02" || code == "57P03" || code == "57P05" || code == "25P03" ||
+         code == "25P04" || code.starts_with("08");
+}
+
+constexpr std::string_view snapshot_name = "holdfast_snapshot";
+
+/// Statements of one extended segment that are remembered until its ReadyForQuery.
+constexpr std::size_t executed_max = 4096;
+
+}  // namespace
+
+Step SessionMachine::on_server_bytes(std::span<char> bytes) {
+  std::size_t at = 0;
+  const auto step = [&](Step::Next next, std::size_t consume, std::size_t want = 0) {
+    return Step{next, at, consume, want};
+  };
+  if (state_ == SessionState::closed) return step(Step::Next::read, bytes.size());  // nothing follows a FATAL of ours
+  for (;;) {
+    if (server_stream_left_ > 0) {
+      const auto size = std::min(server_stream_left_, bytes.size() - at);
+      server_stream_left_ -= size;
+      at += size;
+      if (server_stream_left_ > 0) return step(Step::Next::read, at);
+    }
+    const auto rest = bytes.subspan(at);
+    pg::Header header;
+    const auto found = pg::read_header({rest.data(), rest.size()}, header);
+    if (found == pg::HeaderResult::need_more) return step(Step::Next::read, at);
+    if (found == pg::HeaderResult::bad_length) {
+      loss_.message = "the server sent a message with an invalid length";
+      return step(Step::Next::lost, at);
+    }
+    if (!held_notice_.empty()) {
+      // Anything that follows the warning shows that it did not announce the end.
+      client_output += std::exchange(held_notice_, {});
+      return step(Step::Next::again, at);
+    }
+    if (rest.size() < header.size) {
+      const bool clients = tracker_.empty() || tracker_.requests()[0].owner == pg::Owner::client;
+      const bool streamed = clients && header.size > options_.message_buffer &&
+                            (header.type == back::data_row || header.type == back::copy_data ||
+                             header.type == back::function_result || header.type == back::row_description);
+      if (!streamed) return step(Step::Next::read, at, header.size);
+      if (header.type != back::data_row && header.type != back::copy_data) {
+        static_cast<void>(tracker_.on_reply(header.type));
+      }
+      server_stream_left_ = header.size;
+      continue;
+    }
+    switch (on_server_message(header, rest.first(header.size))) {
+      case Pass::forward: at += header.size; break;
+      case Pass::drop: return step(Step::Next::again, at + header.size);
+      default: return step(Step::Next::lost, at);
+    }
+    if (!client_output.empty()) return step(Step::Next::again, at);
+  }
+}
+
+SessionMachine::Pass SessionMachine::on_server_message(const pg::Header& header, std::span<char> message) {
+  const std::string_view whole(message.data(), message.size());
+  const auto body = whole.substr(pg::header_size);
+  switch (header.type) {
+    case back::data_row:
+    case back::copy_data:
+      if (tracker_.empty() || tracker_.requests().front().owner == pg::Owner::client) return Pass::forward;
+      return on_own_reply(header.type, body);
+    case back::notice: return on_server_notice(whole, body);
+    case back::notification: return on_notification(message);
+    case back::parameter_status: return on_parameter_status(body);
+    case back::error: return on_server_error(body);
+    default: break;
+  }
+  if (header.type == back::ready_for_query && body != "I" && body != "T" && body != "E") {
+    loss_.message = "the server sent a malformed ReadyForQuery";
+    return Pass::close;
+  }
+  const auto reply = tracker_.on_reply(header.type);
+  if (!reply.expected) {
+    loss_.message = "the server sent a message that answers nothing";
+    return Pass::close;
+  }
+  if (header.type == back::command_complete) on_completed(reply.request, pg::command_tag(body));
+  if (reply.finished) finish_request(reply.request);
+  if (reply.ready) return on_ready(reply.owner, body.empty() ? 'I' : body[0]);
+  return reply.owner == pg::Owner::client ? Pass::forward : on_own_reply(header.type, body);
+}
+
+void SessionMachine::finish_request(const pg::Request& request) {
+  if (request.kind == pg::RequestKind::parse) statements_.release(request.previous);
+  if (request.kind == pg::RequestKind::close && request.statement != pg::no_statement) {
+    // The name may have been given to another statement behind this Close.
+    const std::string name(statements_[request.statement].name());
+    if (statements_.find(name) == request.statement) statements_.drop_name(name);
+  }
+  if (request.kind == pg::RequestKind::execute && request.owner == pg::Owner::client) {
+    // Not committed before ReadyForQuery: what is said after a loss depends on it still.
+    const bool repeated = !executed_.empty() && executed_.back() == request.statement;
+    if (!repeated && executed_.size() < executed_max) return executed_.push_back(request.statement);
+    if (executed_.size() == executed_max) executed_.push_back(pg::no_statement);  // as one whose text is not known
+  }
+  statements_.release(request.statement);
+}
+
+void SessionMachine::forget_segment() {
+  for (const auto id : executed_) statements_.release(id);
+  executed_.clear();
+  for (const auto id : set_by_execute_) statements_.release(id);
+  set_by_execute_.clear();
+  segment_changed_state_ = segment_controls_transaction_ = false;
+}
+
+void SessionMachine::on_completed(const pg::Request& request, std::string_view tag) {
+  if (request.owner != pg::Owner::client) return;
+  if (request.statement == pg::no_statement) return;
+  const auto& statement = statements_[request.statement];
+  // After COMMIT AND CHAIN, or COMMIT and BEGIN in one text, no ReadyForQuery tells that a transaction has ended.
+  if (tag == "COMMIT" && (snapshot_now_ || !set_by_execute_.empty())) snapshot_now_ = snapshot_overdue_ = true;
+  if (statement.scan.transaction_word && statement.scan.kind == pg::TextClass::harmless) {
+    // Behind it the segment may stand in a transaction, and what stood before it may have been rolled back.
+    segment_controls_transaction_ = true;
+    if (segment_changed_state_) snapshot_now_ = true;
+  }
+  if (statement.scan.kind == pg::TextClass::harmless && statement.has_text() && !session_.pin()) return;
+  if (!statement.has_text()) {
+    session_.on_completed_without_text();
+    return;
+  }
+  const bool sets = statement.scan.kind == pg::TextClass::constant_set || statement.scan.kind == pg::TextClass::listen;
+  if (request.kind == pg::RequestKind::execute && sets) {
+    statements_.hold(request.statement);
+    return set_by_execute_.push_back(request.statement);
+  }
+  record(request.statement, tag);
+  if (tag == "DISCARD ALL" || tag == "DEALLOCATE ALL") {
+    statements_.drop_all_names();
+  } else if (tag == "DEALLOCATE") {
+    if (const auto name = pg::prepared_name(statement.text())) statements_.drop_name(*name);
+  }
+}
+
+void SessionMachine::record(pg::StatementId id, std::string_view tag) {
+  const auto& statement = statements_[id];
+  const auto where = status_ == 'I' && !segment_controls_transaction_ ? pg::SessionState::Where::outside_transaction
+                                                                       : pg::SessionState::Where::in_transaction;
+  const auto effect = session_.on_completed(statement.text(), statement.scan, tag, where);
+  // What is not known for certain is kept to be judged, whether it was undone or not.
+  if (statement.scan.kind != pg::TextClass::unknown) segment_changed_state_ = true;
+  if (effect == pg::StateEffect::snapshot_now) snapshot_now_ = true;
+  if (effect == pg::StateEffect::snapshot_when_idle) session_.want_snapshot();
+}
+
+/// A segment has ended well: what it set is no longer undone by an error of its own.
+void SessionMachine::record_segment() {
+  for (const auto id : set_by_execute_) {
+    const bool listens = statements_[id].scan.kind == pg::TextClass::listen;
+    record(id, listens ? "LISTEN" : "SET");
+  }
+}
+
+SessionMachine::Pass SessionMachine::on_ready(pg::Owner owner, char status) {
+  if (owner == pg::Owner::injected) return Pass::drop;
+  if (owner == pg::Owner::holdfast) {
+    end_snapshot();
+    return Pass::drop;
+  }
+  // In a transaction it is not known yet how that ends.
+  if (status != 'I') status_ = status;
+  record_segment();
+  status_ = status;
+  forget_segment();
+  if (status != 'I') return Pass::forward;
+  for (auto& [name, id] : portals_) statements_.release(id);
+  portals_.clear();
+  const bool alone = tracker_.empty() && !tracker_.segment_open() && client_stream_left_ == 0;
+  if (snapshot_now_) snapshot_overdue_ = true;
+  if (!snapshot_now_ || !alone) return Pass::forward;
+  // What the session is now is known only to the server: ask before the client can rely on it.
+  held_ready_ = true;
+  begin_snapshot();
+  return Pass::drop;
+}
+
+SessionMachine::Pass SessionMachine::on_server_error(std::string_view body) {
+  const auto fields = pg::parse_error(body);
+  if (!fields) {
+    loss_.message = "the server sent a malformed error";
+    return Pass::close;
+  }
+  if (fields->ends_connection()) {
+    if (means_lost(fields->code)) {
+      loss_ = {std::string(fields->code), std::string(fields->message)};
+      return Pass::drop;
+    }
+    fatal_forwarded_ = true;
+    return Pass::forward;
+  }
+  scratch_.clear();
+  const auto owner = tracker_.on_error(scratch_);
+  drop_skipped();
+  if (owner == pg::Owner::client || owner == pg::Owner::injected) {
+    // They are undone, unless a COMMIT stood between them and the error.
+    if (!set_by_execute_.empty() && segment_controls_transaction_) snapshot_now_ = true;
+    for (const auto id : set_by_execute_) statements_.release(id);
+    set_by_execute_.clear();
+  }
+  if (segment_changed_state_ && owner != pg::Owner::holdfast) snapshot_now_ = true;
+  // A Parse of ours before a Query: the client sees that Query's error, not two.
+  const bool apart = owner == pg::Owner::injected && !tracker_.empty() &&
+                     tracker_.requests()[0].owner == pg::Owner::injected;
+  if (apart) return Pass::drop;
+  if (owner != pg::Owner::holdfast) return Pass::forward;
+  if (snapshot_ == Snapshot::running) snapshot_ = Snapshot::failed;
+  return Pass::drop;
+}
+
+/// Requests that the server skipped after an error: nothing of them happened. Newest first, so that a name that two of
+/// them gave away comes back to its first owner.
+void SessionMachine::drop_skipped() {
+  for (auto at = scratch_.rbegin(); at != scratch_.rend(); ++at) take_back(*at);
+  scratch_.clear();
+}
+
+/// A request that the server did not read, or answered with an error: its effects on what is recorded here are undone.
+void SessionMachine::take_back(const pg::Request& request) {
+  using Kind = pg::RequestKind;
+  if (request.kind == Kind::close && request.previous != pg::no_statement) statements_[request.statement].backend = 0;
+  if (request.kind == Kind::parse && request.statement != pg::no_statement) {
+    const std::string name(statements_[request.statement].name());
+    if (request.owner == pg::Owner::injected) {
+      statements_[request.statement].backend = 0;
+    } else if (statements_.find(name) == request.statement) {
+      statements_.rebind_name(name, request.previous);
+    } else {
+      statements_.release(request.previous);
+    }
+  }
+  statements_.release(request.statement);
+}
+
+SessionMachine::Pass SessionMachine::on_server_notice(std::string_view message, std::string_view body) {
+  const auto fields = pg::parse_error(body);
+  if (fields && fields->severity == "WARNING" && (fields->code == "57P01" || fields->code == "57P02")) {
+    held_notice_.assign(message);
+    return Pass::drop;
+  }
+  return Pass::forward;
+}
+
+SessionMachine::Pass SessionMachine::on_notification(std::span<char> message) {
+  // Its own notifications carry the process id that the client knows as its own.
+  if (message.size() < pg::header_size + 4) return Pass::close;
+  char* at = message.data() + pg::header_size;
+  if (static_cast<std::int32_t>(pg::load_u32(at)) == backend_process_id_) {
+    pg::store_u32(at, static_cast<std::uint32_t>(virtual_process_id_));
+  }
+  return Pass::forward;
+}
+
+SessionMachine::Pass SessionMachine::on_parameter_status(std::string_view body) {
+  if (const auto parameter = pg::parse_parameter_status(body)) {
+    told_.insert_or_assign(std::string(parameter->first), std::string(parameter->second));
+  }
+  return Pass::forward;
+}
+
+/// Replies to statements of ours.
+SessionMachine::Pass SessionMachine::on_own_reply(char type, std::string_view body) {
+  if (type == back::data_row && snapshot_ == Snapshot::running) {
+    if (pg::parse_data_row(body, columns_) && columns_.size() == 3 && columns_[0] && columns_[1] && columns_[2]) {
+      session_.on_snapshot_row(*columns_[0], *columns_[1], *columns_[2]);
+    } else {
+      snapshot_ = Snapshot::failed;
+    }
+  }
+  return Pass::drop;
+}
+
+bool SessionMachine::snapshot_due() const {
+  return state_ == SessionState::attached && status_ == 'I' && snapshot_ == Snapshot::none && !busy() &&
+         client_stream_left_ == 0 &&
+         (session_.snapshot_wanted() || snapshot_now_);
+}
+
+void SessionMachine::begin_snapshot() {
+  snapshot_now_ = false;
+  snapshot_ = Snapshot::running;
+  session_.begin_snapshot();
+  pg::write_statement(server_output, snapshot_name, pg::SessionState::snapshot_query(), {session_.dotted_names()});
+  pg::write_sync(server_output);
+  using Kind = pg::RequestKind;
+  for (const auto kind : {Kind::parse, Kind::bind, Kind::execute, Kind::close, Kind::close, Kind::sync}) {
+    pg::Request request;
+    request.kind = kind;
+    request.owner = pg::Owner::holdfast;
+    static_cast<void>(tracker_.push(request));
+  }
+}
+
+void SessionMachine::end_snapshot() {
+  if (snapshot_ == Snapshot::failed) {
+    session_.want_snapshot();
+  } else if (snapshot_ == Snapshot::running) {
+    session_.end_snapshot();
+    snapshot_overdue_ = snapshot_now_;
+    ++statistics_.snapshots;
+  }
+  snapshot_ = Snapshot::none;
+  if (!held_ready_) return;
+  held_ready_ = false;
+  pg::write_ready_for_query(client_output, status_);
+}
+
+}  // namespace holdfast::proxy::postgres
