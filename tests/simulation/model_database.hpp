@@ -1,0 +1,74 @@
+// A PostgreSQL server in miniature whose table outlives its processes: transactions, settings, channels, COPY, prepared
+// statements, both protocols. Knows its few statements by how their texts begin. What is committed is durable.
+#pragma once
+
+#include <deque>
+#include <map>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace holdfast::simulation {
+
+/// What a crash leaves: how often each row is there.
+struct ModelDatabase {
+  std::map<int, int> rows;
+  std::int32_t last_process_id = 1000;
+};
+
+/// One server process. Reads messages one at a time, so that it can die between any two of them.
+class ModelBackend {
+ public:
+  explicit ModelBackend(ModelDatabase& database) : database_(database), process_id(++database.last_process_id) {}
+
+  void feed(std::string_view bytes) { in_ += bytes; }
+  [[nodiscard]] bool has_message() const;
+  /// Runs the next message; its replies are added to `out`.
+  void run_message(std::string& out);
+  /// Says goodbye with `code`, as a server that shuts down does. What was not committed is gone.
+  void die(std::string_view severity, std::string_view code, std::string& out);
+
+  [[nodiscard]] const std::string& setting() const { return setting_; }
+  [[nodiscard]] const std::set<std::string>& channels() const { return channels_; }
+
+ private:
+  ModelDatabase& database_;
+
+ public:
+  const std::int32_t process_id;
+
+ private:
+  void on_message(char type, std::string_view body, std::string& out);
+  void on_copy_message(char type, std::string_view body, std::string& out);
+  void on_parse(std::string_view body, std::string& out);
+  void on_bind(std::string_view body, std::string& out);
+  void query(std::string_view text, std::string& out);
+  bool run(std::string_view text, bool simple, std::string& out);
+  bool end_transaction(bool commit, std::string& out);
+  void snapshot(std::string& out);
+  void commit();
+  void roll_back();
+  void fail(std::string_view code, std::string& out);
+
+  struct Prepared {
+    std::string text;
+  };
+  struct Portal {
+    std::string text;
+    std::vector<std::string> parameters;
+  };
+
+  std::string in_;
+  std::map<std::string, Prepared> prepared_;
+  std::map<std::string, Portal> portals_;
+  std::vector<std::string> parameters_;  // of the portal that runs
+  char status_ = 'I';
+  bool skip_ = false, copying_ = false, simple_copy_ = false;
+  std::vector<int> pending_;             // rows of the open transaction
+  std::vector<int> copied_;
+  std::string setting_ = "0", committed_setting_ = "0";
+  std::set<std::string> channels_;
+};
+
+}  // namespace holdfast::simulation

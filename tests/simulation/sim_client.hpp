@@ -1,0 +1,100 @@
+// A client with a random program, and what it may believe after each answer: which rows are there, which are not, what its
+// settings are. Knows nothing of the proxy.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "tests/simulation/clock.hpp"
+#include "tests/unit/proxy/session_script.hpp"
+
+namespace holdfast::simulation {
+
+/// What a client was told of a row that it asked for.
+enum class Belief { never_ran, committed, unknown };
+
+/// All rows of a run.
+struct Ledger {
+  int last_row = 0;
+  std::map<int, Belief> rows;  // those never mentioned were never sent
+};
+
+class SimClient {
+ public:
+  using Send = std::function<void(std::string)>;
+
+  SimClient(Clock& clock, Ledger& ledger, int segments, Send send);
+
+  void start() { think(); }
+  void received(std::string_view bytes);
+  /// The connection ended under the client.
+  void disconnected();
+
+  [[nodiscard]] bool done() const { return done_; }
+  /// Something is owed since then.
+  [[nodiscard]] std::optional<Time> waiting_since() const { return waiting_since_; }
+  /// It did what only a snapshot can settle (SET in a transaction, UNLISTEN): a loss before that ends the session.
+  [[nodiscard]] bool may_lose_session() const { return snapshot_needed_; }
+  [[nodiscard]] const std::string& fatal() const { return fatal_; }
+  /// What must be so on the backend that works for it; none when it cannot know.
+  [[nodiscard]] std::optional<std::string> setting() const { return status_ == 'I' ? setting_ : std::nullopt; }
+  [[nodiscard]] std::optional<bool> listens() const { return listens_; }
+  [[nodiscard]] const std::string& history() const { return history_; }
+
+ private:
+  enum class Kind { insert, copy, select, failing, begin, commit, rollback, set, show, listen, unlisten };
+  struct Operation {
+    Kind kind{};
+    std::vector<int> rows;
+    std::string value;
+  };
+  struct Segment {
+    std::vector<Operation> operations;
+    bool simple = true;
+    std::string bytes;
+    std::vector<std::string> tags, values;  // CommandComplete, first column of a row for each
+    std::string error;
+    int errors_before = 0;
+  };
+
+  void think();
+  void act();
+  void send_bytes(const std::string& bytes);
+  void send_copy_data();
+  Segment make_segment(char status);
+  Segment make_query(char status);
+  Segment make_extended(char status);
+  Operation operation(Kind kind);
+  Kind pick_kind(char status);
+  static std::string text_of(const Operation& operation);
+  void on_message(const std::string& message);
+  void on_segment(const Segment& segment, char status);
+  void on_completed(const Operation& operation, const std::string& tag, const std::string& value);
+  void on_error(const Segment& segment, std::size_t at);
+  void end_transaction(Belief belief);
+  void believe(int row, Belief belief);
+
+  Clock& clock_;
+  Ledger& ledger_;
+  Send send_;
+  int segments_left_;
+  int errors_ = 0;
+  std::deque<Segment> owed_;
+  std::string in_, collected_value_;
+  holdfast::proxy::postgres::test::ClientChecker checker_;
+  char status_ = 'I';
+  bool copying_ = false, done_ = false, snapshot_needed_ = false;
+  std::vector<int> open_rows_;                      // of the open transaction
+  std::optional<std::string> setting_ = "0", setting_now_ = "0";
+  std::optional<bool> listens_ = false;
+  std::map<std::string, bool> prepared_;            // named statements: known to exist
+  std::optional<Time> waiting_since_;
+  std::string fatal_, history_;
+};
+
+}  // namespace holdfast::simulation

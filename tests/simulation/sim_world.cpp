@@ -1,0 +1,300 @@
+// What fails when, what the upstream machine is told, and the invariants.
+#include "tests/simulation/sim_world.hpp"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+namespace holdfast::simulation {
+
+namespace action = holdfast::proxy::upstream_action;
+using proxy::Failure;
+using proxy::Outcome;
+
+namespace {
+
+constexpr auto run_end = 120s;
+constexpr auto witness_time = 1s;
+
+Outcome failed(Failure failure, std::string error) {
+  Outcome outcome;
+  outcome.failure = failure;
+  outcome.error = std::move(error);
+  return outcome;
+}
+
+}  // namespace
+
+proxy::UpstreamSettings SimWorld::make_settings(Clock& clock) {
+  proxy::UpstreamSettings settings;
+  settings.connection = "orders";
+  settings.endpoints.push_back({"db-0", 5432});
+  if (clock.chance(30)) {
+    settings.endpoints.push_back({"db-1", 5432});
+    settings.wish = proxy::Wish::read_write;
+  }
+  auto& reconnect = settings.reconnect;
+  reconnect.max_retries = static_cast<std::uint32_t>(1 + clock.pick(4));
+  reconnect.retry_delay = milliseconds(100 + clock.pick(1000));
+  reconnect.probe_interval = milliseconds(20 + clock.pick(180));
+  reconnect.connection_timeout = milliseconds(300 + clock.pick(700));
+  reconnect.hold_timeout = milliseconds(500 + clock.pick(9'500));
+  reconnect.concurrency = static_cast<std::uint32_t>(1 + clock.pick(4));
+  settings.health.interval = milliseconds(500 + clock.pick(4'000));
+  settings.health.timeout = milliseconds(200 + clock.pick(500));
+  settings.health.failures = static_cast<std::uint32_t>(1 + clock.pick(3));
+  settings.pause_timeout = 2s;
+  return settings;
+}
+
+SimWorld::SimWorld(std::uint64_t seed)
+    : clock_(seed), upstream_(make_settings(clock_), [this] { return clock_.draw(); }),
+      hosts_(upstream_.settings().endpoints.size()) {
+  for (std::size_t i = 1; i < hosts_.size(); ++i) hosts_[i].role = proxy::Role::standby;
+}
+
+SimWorld::~SimWorld() = default;
+
+void SimWorld::note(std::string what) {
+  const auto at = std::chrono::duration_cast<milliseconds>(clock_.now() - Time{1h});
+  history_ += "  " + std::to_string(at.count()) + " ms: " + what + '\n';
+}
+
+std::string SimWorld::history() const {
+  auto text = history_;
+  for (std::size_t i = 0; i < pairs_.size(); ++i) {
+    text += "  client " + std::to_string(i) + ":" + pairs_[i].client->history() + '\n';
+  }
+  return text;
+}
+
+void SimWorld::run() {
+  upstream_.start(clock_.now());
+  perform();
+  for (auto clients = 1 + clock_.pick(4); clients > 0; --clients) add_client();
+  plan_faults();
+  clock_.after(100ms, [this] { tick(); });
+  const auto all_done = [this] {
+    return std::ranges::all_of(pairs_, [](const Pair& pair) { return pair.client->done(); });
+  };
+  const auto end = clock_.now() + run_end;
+  while (!all_done() && !testing::Test::HasFailure() && clock_.run_one(end)) {
+  }
+  // What the old processes still have in hand they do before the rows are counted.
+  const auto settled = clock_.now() + 1s;
+  while (!testing::Test::HasFailure() && clock_.run_one(settled)) {
+  }
+  check_end();
+}
+
+void SimWorld::add_client() {
+  const auto index = pairs_.size();
+  pairs_.emplace_back();
+  session::SessionOptions options;
+  options.connection = "orders";
+  auto& pair = pairs_.back();
+  pair.session = std::make_unique<SimSession>(*this, clock_, options, [this, index](const std::string& bytes) {
+    pairs_[index].client->received(bytes);
+  });
+  const auto segments = static_cast<int>(5 + clock_.pick(25));
+  pair.client = std::make_unique<SimClient>(clock_, ledger_, segments, [this, index](const std::string& bytes) {
+    pairs_[index].session->client_sends(bytes);
+  });
+  auto link = std::make_shared<Link>(clock_, database_, 0);
+  links_.push_back(link);
+  pair.session->attach_first(std::move(link));
+  pair.client->start();
+}
+
+// ---- the upstream machine's shell ----
+
+void SimWorld::perform() {
+  for (auto actions = upstream_.take_actions(); !actions.empty(); actions = upstream_.take_actions()) {
+    for (const auto& each : actions) std::visit([this](const auto& one) { on(one); }, each);
+  }
+  rearm();
+}
+
+void SimWorld::rearm() {
+  const auto number = ++timer_number_;
+  if (const auto due = upstream_.deadline()) {
+    clock_.at(*due, [this, number] {
+      if (number != timer_number_) return;
+      upstream_.on_timer(clock_.now());
+      perform();
+    });
+  }
+}
+
+Outcome SimWorld::look_at(std::size_t host) const {
+  const auto& at = hosts_[host];
+  if (!at.up) return failed(Failure::unreachable, "connection refused");
+  if (at.ready_at > clock_.now()) return failed(Failure::not_ready, "the database system is starting up");
+  Outcome outcome;
+  outcome.role = at.role;
+  return outcome;
+}
+
+void SimWorld::on(const action::Attempt& todo) {
+  clock_.after(clock_.between(200us, 30ms), [this, todo] {
+    const auto outcome = look_at(todo.endpoint);
+    upstream_.on_attempt(todo.number, todo.endpoint, outcome, clock_.now());
+    if (upstream_.status().current == settings().endpoints[todo.endpoint].to_string() && !standing_) {
+      standing_ = todo.endpoint;
+      ++standing_number_;
+    }
+    perform();
+  });
+}
+
+void SimWorld::on(const action::Probe& todo) {
+  clock_.after(clock_.between(200us, 10ms), [this, todo] {
+    upstream_.on_probe(todo.endpoint, look_at(todo.endpoint), clock_.now());
+    perform();
+  });
+}
+
+void SimWorld::on(const action::Check&) {
+  clock_.after(clock_.between(200us, 10ms), [this] {
+    const auto outcome = standing_ ? look_at(*standing_) : failed(Failure::unreachable, "no standing connection");
+    upstream_.on_check(outcome, clock_.now());
+    perform();
+    answer_witnesses(outcome.ok());
+  });
+}
+
+void SimWorld::on(const action::CloseStanding&) {
+  standing_.reset();
+  ++standing_number_;
+}
+
+void SimWorld::on(const action::Grant& todo) {
+  const auto found = std::ranges::find_if(pairs_, [&](const Pair& pair) { return pair.session->waits_for(todo.waiter); });
+  ASSERT_NE(found, pairs_.end()) << "a grant for nobody";
+  found->session->on_grant(todo);
+}
+
+void SimWorld::on(const action::Refuse& todo) {
+  clock_.after(0us, [this, todo] {
+    for (auto& pair : pairs_) {
+      if (pair.session->waits_for(todo.waiter)) pair.session->on_refused(todo);
+    }
+  });
+}
+
+void SimWorld::enter(std::uint64_t waiter, Time deadline) {
+  upstream_.enter(waiter, settings().wish, deadline, clock_.now());
+  perform();
+}
+
+void SimWorld::cancel_wait(std::uint64_t waiter) {
+  upstream_.cancel_wait(waiter);
+  perform();
+}
+
+std::pair<Outcome, std::shared_ptr<Link>> SimWorld::log_in(std::size_t host) {
+  auto outcome = look_at(host);
+  if (outcome.ok() && outcome.role != proxy::Role::primary) outcome = failed(Failure::unfit, "a standby");
+  if (outcome.ok() && clock_.chance(3)) outcome = failed(Failure::not_ready, "sorry, too many clients already");
+  if (!outcome.ok()) return {outcome, nullptr};
+  auto link = std::make_shared<Link>(clock_, database_, host);
+  links_.push_back(link);
+  return {outcome, link};
+}
+
+void SimWorld::login_finished(const action::Grant& grant, const Outcome& outcome) {
+  upstream_.on_login_finished(grant.slot, grant.endpoint, outcome, clock_.now());
+  perform();
+}
+
+void SimWorld::backend_lost() {
+  ++totals_.losses;
+  upstream_.on_backend_lost(clock_.now());
+  perform();
+}
+
+void SimWorld::ask_witness() {
+  const auto state = upstream_.state();
+  if (state != proxy::State::connected && state != proxy::State::paused) {
+    clock_.after(0us, [this] { answer_witnesses(false); });
+    return;
+  }
+  upstream_.want_check(clock_.now() + witness_time);
+  perform();
+  clock_.after(witness_time, [this] { answer_witnesses(false); });
+}
+
+void SimWorld::answer_witnesses(bool alive) {
+  for (auto& pair : pairs_) pair.session->on_witness(alive);
+}
+
+void SimWorld::session_closed(const SimSession& session) {
+  const auto found = std::ranges::find_if(pairs_, [&](const Pair& pair) { return pair.session.get() == &session; });
+  auto& client = *found->client;
+  if (client.done()) return;
+  ++totals_.disconnects;
+  // The one row of the table that ends a session here: a setting was changed in a way that only a snapshot can tell, and
+  // the server was lost before it.
+  const bool setting_lost = client.fatal().starts_with("57P01 terminating connection: the session has lost");
+  EXPECT_TRUE(setting_lost && client.may_lose_session())
+      << "client " << found - pairs_.begin() << " was disconnected: " << client.fatal();
+  client.disconnected();
+}
+
+// ---- invariants ----
+
+void SimWorld::tick() {
+  if (upstream_.state() == proxy::State::paused) paused_ += 100ms;
+  watch();
+  for (auto& [client, session] : pairs_) {
+    if (client->done()) continue;
+    if (clock_.chance(30)) session->maybe_snapshot();
+    if (clock_.chance(2)) session->cancel();
+    if (clock_.pick(1000) < 3) {
+      client->disconnected();
+      session->client_leaves();
+      continue;
+    }
+    const bool settled = !client->waiting_since() && session->link() && session->link()->alive() &&
+                         session->machine().state() == session::SessionState::attached;
+    if (!settled) continue;
+    const auto& backend = session->link()->backend;
+    if (const auto setting = client->setting()) {
+      EXPECT_EQ(backend.setting(), *setting) << "a setting is lost";
+    }
+    if (const auto listens = client->listens()) {
+      EXPECT_EQ(backend.channels().contains("news"), *listens);
+    }
+  }
+  clock_.after(100ms, [this] { tick(); });
+}
+
+/// Nobody waits longer than hold_timeout and what a login may take; pauses do not count.
+void SimWorld::watch() {
+  const auto limit = settings().reconnect.hold_timeout + witness_time + 1500ms + paused_;
+  for (std::size_t i = 0; i < pairs_.size(); ++i) {
+    const auto since = pairs_[i].client->waiting_since();
+    if (since && clock_.now() - *since > limit) ADD_FAILURE() << "client " << i << " waits for ever";
+  }
+}
+
+void SimWorld::check_end() {
+  for (std::size_t i = 0; i < pairs_.size(); ++i) {
+    EXPECT_TRUE(pairs_[i].client->done()) << "client " << i << " did not come to its end";
+  }
+  for (const auto& [row, belief] : ledger_.rows) {
+    const auto found = database_.rows.find(row);
+    const int times = found == database_.rows.end() ? 0 : found->second;
+    EXPECT_LE(times, 1) << "row " << row << " was written twice";
+    if (belief == Belief::committed) {
+      EXPECT_EQ(times, 1) << "row " << row << " was confirmed and is not there";
+    }
+    if (belief == Belief::never_ran) {
+      EXPECT_EQ(times, 0) << "row " << row << " is there, though its client was told that it is not";
+    }
+    ++(belief == Belief::committed ? totals_.committed : belief == Belief::unknown ? totals_.unknown : totals_.never_ran);
+  }
+  for (const auto& [row, times] : database_.rows) EXPECT_TRUE(ledger_.rows.contains(row)) << "row " << row << " came from nowhere";
+}
+
+}  // namespace holdfast::simulation
