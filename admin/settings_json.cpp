@@ -1,0 +1,175 @@
+// What is shown is named here one by one: a setting that is new to the configuration is not shown by itself.
+#include "admin/settings_json.hpp"
+
+#include <boost/json.hpp>
+
+#include <algorithm>
+#include <cstdint>
+#include <utility>
+
+#include "admin/state_json.hpp"
+#include "config/fields.hpp"
+
+namespace holdfast::admin {
+namespace {
+
+namespace json = boost::json;
+using config::Field;
+using config::Fields;
+using config::for_each_difference;
+using config::milliseconds;
+
+std::string duration(milliseconds value) {
+  const auto count = value.count();
+  if (count != 0 && count % 3'600'000 == 0) return std::to_string(count / 3'600'000) + "h";
+  if (count != 0 && count % 60'000 == 0) return std::to_string(count / 60'000) + "m";
+  if (count % 1000 == 0) return std::to_string(count / 1000) + "s";
+  return std::to_string(count) + "ms";
+}
+
+json::value shown(milliseconds value) { return json::value(duration(value)); }
+json::value shown(std::uint32_t value) { return json::value(value); }
+json::value shown(double value) {
+  // 2, not 2E0.
+  const auto whole = static_cast<std::int64_t>(value);
+  return static_cast<double>(whole) == value ? json::value(whole) : json::value(value);
+}
+
+template <class Section>
+json::value shown(const Section& section, const Field<Section>& field) {
+  return std::visit([&](auto member) { return shown(section.*member); }, field.member);
+}
+
+template <class Section>
+json::object section_object(const Section& section) {
+  json::object object;
+  for (const auto& field : Fields<Section>::all) object[field.name] = shown(section, field);
+  return object;
+}
+
+/// What the file says where it says something else.
+template <class Section>
+void add_differences(const Section& running, const Section& file, json::object& into) {
+  json::object fields;
+  for_each_difference(running, file, [&](const auto& field) { fields[field.name] = shown(file, field); });
+  if (!fields.empty()) into[Fields<Section>::name] = std::move(fields);
+}
+
+template <class Settings>
+json::object differences(const Settings& running, const Settings& file) {
+  json::object object;
+  add_differences(running.reconnect, file.reconnect, object);
+  add_differences(running.health, file.health, object);
+  return object;
+}
+
+json::array texts(const std::vector<std::string>& all) {
+  json::array array;
+  for (const auto& each : all) array.emplace_back(valid_utf8(each));
+  return array;
+}
+
+const char* name_of(config::AuthMode mode) {
+  switch (mode) {
+    case config::AuthMode::passthrough: return "passthrough";
+    case config::AuthMode::scram: return "scram";
+    case config::AuthMode::trust: return "trust";
+  }
+  return "";
+}
+
+const char* name_of(config::LogLevel level) {
+  switch (level) {
+    case config::LogLevel::debug: return "debug";
+    case config::LogLevel::info: return "info";
+    case config::LogLevel::warn: return "warn";
+    case config::LogLevel::error: return "error";
+  }
+  return "";
+}
+
+json::object connection_object(const config::Connection& connection) {
+  json::array listen;
+  for (const auto& address : connection.listen) listen.emplace_back(address.to_string());
+  json::array users;
+  for (const auto& user : connection.users) users.emplace_back(valid_utf8(user.name));
+  return {
+      {"type", connection.type == config::ConnectionType::postgres ? "postgres" : "mongodb"},
+      {"listen", std::move(listen)},
+      {"upstream", valid_utf8(connection.upstream)},
+      {"auth", name_of(connection.auth)},
+      {"users", std::move(users)},
+      {"databases", texts(connection.databases)},
+      {"tls", connection.tls.has_value()},
+      {"auth_query", connection.auth_query.has_value()},
+      {"keep_passwords", connection.keep_passwords},
+      {"max_clients", connection.max_clients},
+      {"replay", connection.replay},
+      {"replay_limit", connection.replay_limit},
+      {"replay_time_limit", duration(connection.replay_time_limit)},
+      {"exactly_once", connection.exactly_once == config::ExactlyOnce::on},
+      {"lost_state", connection.lost_state == config::LostState::disconnect ? "disconnect" : "error"},
+      {"unknown_outcome_code", connection.unknown_outcome_code},
+      {"read_only_functions", texts(connection.read_only_functions)},
+      {"message_buffer", connection.message_buffer},
+      {"pause_timeout", duration(connection.pause_timeout)},
+      {"ignore_startup_parameters", texts(connection.ignore_startup_parameters)},
+      {"server_lifetime", duration(connection.server_lifetime)},
+      {"reconnect", section_object(connection.reconnect)},
+      {"health", section_object(connection.health)},
+  };
+}
+
+}  // namespace
+
+std::string settings_json(const Settings& settings) {
+  const auto& running = settings.running;
+  json::object connections;
+  for (const auto& connection : running.connections) {
+    auto object = connection_object(connection);
+    const auto file = std::ranges::find(settings.file.connections, connection.id, &config::Connection::id);
+    const auto& other = file == settings.file.connections.end() ? connection : *file;
+    object["differs_from_file"] = differences(connection, other);
+    connections[connection.id] = std::move(object);
+  }
+  const auto& listen = running.admin.listen;
+  return json::serialize(json::object{
+      {"admin", json::object{{"listen", listen ? json::value(listen->to_string()) : json::value(nullptr)},
+                             {"token", !running.admin.token.empty()}}},
+      {"log", json::object{{"level", name_of(running.log.level)},
+                           {"format", running.log.format == config::LogFormat::json ? "json" : "text"}}},
+      {"workers", running.workers},
+      {"drain_timeout", duration(running.drain_timeout)},
+      {"reconnect", section_object(running.reconnect)},
+      {"health", section_object(running.health)},
+      {"differs_from_file", differences(running, settings.file)},
+      {"connections", std::move(connections)},
+  });
+}
+
+std::string bad_fields_json(const std::vector<BadField>& fields) {
+  json::array all;
+  std::string names;
+  for (const auto& [field, message] : fields) {
+    all.push_back(json::object{{"field", valid_utf8(field)}, {"message", valid_utf8(message)}});
+    names += (names.empty() ? "" : ", ") + field;
+  }
+  return json::serialize(json::object{
+      {"error", json::object{{"code", "invalid_settings"},
+                             {"message", valid_utf8("nothing was changed, because of " + names)},
+                             {"fields", std::move(all)}}}});
+}
+
+std::string changed_settings(const config::Connection& before, const config::Connection& after) {
+  std::string names;
+  const auto add = [&names](const char* section) {
+    return [&names, section](const auto& field) {
+      names += (names.empty() ? "" : " ") + std::string(section) + "." + field.name;
+    };
+  };
+  for_each_difference(before.reconnect, after.reconnect, add("reconnect"));
+  for_each_difference(before.health, after.health, add("health"));
+  return names;
+}
+
+}  // namespace holdfast::admin
