@@ -1,0 +1,193 @@
+// Start, reload, drain, end.
+#include "cli/runtime.hpp"
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <csignal>
+#include <random>
+#include <stdexcept>
+#include <thread>
+
+#include "cli/admin_service.hpp"
+#include "cli/logging.hpp"
+#include "config/reload.hpp"
+#include "health/postgres_standing.hpp"
+#include "proxy/postgres/connection.hpp"
+#include "proxy/spawn.hpp"
+
+namespace holdfast::cli {
+
+using proxy::SteadyTimer;
+
+namespace {
+
+constexpr auto drain_poll = std::chrono::milliseconds(50);
+constexpr auto farewell_time = std::chrono::seconds(1);
+
+}  // namespace
+
+Runtime::Runtime(config::Config config, config::Sources sources)
+    : config_(std::move(config)), file_(config_), sources_(std::move(sources)), main_(1) {
+  const auto count = config_.workers == 0 ? std::max(1U, std::thread::hardware_concurrency()) : config_.workers;
+  for (std::uint32_t i = 0; i < count; ++i) workers_.push_back(std::make_unique<proxy::Worker>());
+  std::random_device seed;
+  for (const auto& connection : config_.connections) {
+    if (connection.type != config::ConnectionType::postgres) {
+      throw std::runtime_error(connection.id + ": this version serves connections of type postgres only");
+    }
+    auto standing =
+        std::make_unique<health::PostgresStanding>(health_, workers_.front()->executor(), connection.postgres);
+    connections_.push_back(std::make_unique<proxy::postgres::PostgresConnection>(
+        std::make_shared<const config::Connection>(connection), workers_, std::move(standing), events_, cancels_,
+        seed()));
+    connections_.back()->open();
+  }
+  if (config_.admin.listen) admin_ = std::make_unique<AdminService>(*this, config_.admin);
+}
+
+Runtime::~Runtime() { take_down(); }
+
+proxy::Connection* Runtime::find(std::string_view id) const {
+  const auto found = std::ranges::find_if(connections_, [id](const auto& each) { return each->id() == id; });
+  return found == connections_.end() ? nullptr : found->get();
+}
+
+int Runtime::run() {
+  for (auto& worker : workers_) worker->start();
+  for (auto& connection : connections_) connection->start();
+  asio::co_spawn(main_, watch_signals(), [this](const std::exception_ptr& thrown) {
+    main_.stop();
+    if (thrown) std::rethrow_exception(thrown);
+  });
+  main_.run();
+  take_down();
+  return 0;
+}
+
+Task<> Runtime::watch_signals() {
+  asio::basic_signal_set<Executor> signals(main_.get_executor(), SIGTERM, SIGINT, SIGHUP);
+  for (;;) {
+    const auto signal = co_await signals.async_wait(use_task);
+    if (signal != SIGHUP) break;
+    reload();
+  }
+  spdlog::info("ending: waiting up to {}ms for {}", config_.drain_timeout.count(), "clients to leave");
+  draining_ = true;
+  // A second signal ends the wait.
+  asio::co_spawn(main_, drain(), [this](const std::exception_ptr&) { main_.stop(); });
+  for (;;) {
+    if (co_await signals.async_wait(use_task) != SIGHUP) co_return;
+  }
+}
+
+Task<> Runtime::drain() {
+  const auto clients = [this]() -> Task<std::uint64_t> {
+    std::uint64_t sum = 0;
+    for (const auto& connection : connections_) {
+      const auto counts = co_await connection->sessions();
+      sum += counts.active + counts.idle + counts.waiting;
+    }
+    co_return sum;
+  };
+  SteadyTimer timer(main_.get_executor());
+  const auto wait_until_gone = [&](std::chrono::milliseconds limit) -> Task<bool> {
+    const auto deadline = std::chrono::steady_clock::now() + limit;
+    while (co_await clients() > 0) {
+      if (std::chrono::steady_clock::now() >= deadline) co_return false;
+      timer.expires_after(drain_poll);
+      co_await timer.async_wait(use_task);
+    }
+    co_return true;
+  };
+  if (co_await wait_until_gone(config_.drain_timeout)) co_return;
+  spdlog::warn("ending with clients connected");
+  for (const auto& connection : connections_) connection->stop_sessions();
+  co_await wait_until_gone(farewell_time);
+}
+
+/// A valid file applies as far as it can without a restart; an invalid one changes nothing.
+void Runtime::reload() {
+  auto loaded = config::load(sources_);
+  if (!loaded.ok()) {
+    for (const auto& mistake : loaded.mistakes) spdlog::error("reload refused: {}", mistake.to_string());
+    return;
+  }
+  for (const auto& warning : loaded.warnings) spdlog::warn("{}", warning.to_string());
+  const std::lock_guard lock(settings_mutex_);
+  for (const auto& sentence : config::needs_restart(config_, loaded.config)) spdlog::warn("reload: {}", sentence);
+  set_log_level(loaded.config.log.level);
+  for (const auto& next : loaded.config.connections) {
+    const auto running = std::ranges::find(config_.connections, next.id, &config::Connection::id);
+    if (running == config_.connections.end()) continue;
+    auto merged = next;
+    // What was bound or connected at the start stays as it is until a restart.
+    merged.listen = running->listen;
+    merged.tls = running->tls;
+    merged.postgres.hosts = running->postgres.hosts;
+    apply(*running, std::move(merged));
+  }
+  config_.drain_timeout = loaded.config.drain_timeout;
+  config_.log.level = loaded.config.log.level;
+  config_.reconnect = loaded.config.reconnect;
+  config_.health = loaded.config.health;
+  file_ = std::move(loaded.config);
+  spdlog::info("configuration reloaded");
+}
+
+admin::Settings Runtime::settings() const {
+  const std::lock_guard lock(settings_mutex_);
+  return {config_, file_};
+}
+
+void Runtime::change_settings(const std::function<bool(config::Config&)>& change) {
+  const std::lock_guard lock(settings_mutex_);
+  auto wanted = config_;
+  if (!change(wanted)) return;
+  config_.reconnect = wanted.reconnect;
+  config_.health = wanted.health;
+  for (auto& running : config_.connections) {
+    const auto found = std::ranges::find(wanted.connections, running.id, &config::Connection::id);
+    if (found == wanted.connections.end()) continue;
+    auto next = running;
+    next.reconnect = found->reconnect;
+    next.health = found->health;
+    if (next != running) apply(running, std::move(next));
+  }
+}
+
+/// Tells the connection what holds from now on, and everybody who listens where that is something new.
+void Runtime::apply(config::Connection& running, config::Connection next) {
+  auto* connection = find(next.id);
+  if (connection == nullptr) return;
+  connection->reconfigure(std::make_shared<const config::Connection>(next));
+  if (next != running) {
+    proxy::Event event;
+    event.kind = proxy::EventKind::config_changed;
+    event.connection = next.id;
+    event.time = std::chrono::system_clock::now();
+    event.reason = admin::changed_settings(running, next);
+    spdlog::info("settings of {} changed{}{}", next.id, event.reason.empty() ? "" : ": ", event.reason);
+    events_.on_event(event);
+  }
+  running = std::move(next);
+}
+
+void Runtime::take_down() {
+  if (connections_.empty() && workers_.empty()) return;
+  if (admin_) admin_->stop();
+  for (auto& connection : connections_) {
+    connection->stop_sessions();
+    connection->stop();
+  }
+  // What has not come to its end by itself a moment later does not hold up the process.
+  const auto limit = std::chrono::steady_clock::now() + farewell_time;
+  for (auto& worker : workers_) worker->release();
+  for (auto& worker : workers_) worker->stop_after(limit);
+  for (auto& worker : workers_) worker->join();
+  admin_.reset();
+  connections_.clear();
+  workers_.clear();
+}
+
+}  // namespace holdfast::cli

@@ -1,0 +1,61 @@
+# Completes holdfast's commands, flags and connection ids in bash. It needs no other completion package.
+# Put it into /usr/share/bash-completion/completions/holdfast, or source it.
+
+# Ids of the connections of the running proxy, asked with the --admin and --token-file of the line so far.
+_holdfast_connections() {
+  local -a remote=()
+  local i
+  for ((i = 1; i < COMP_CWORD; ++i)); do
+    case ${COMP_WORDS[i]} in
+      --admin | --token-file)
+        # Bash splits an address at its colons: what stands together is put together again.
+        local flag=${COMP_WORDS[i]} value=
+        while ((++i < COMP_CWORD)); do
+          value+=${COMP_WORDS[i]}
+          [[ ${COMP_WORDS[i]} == *: || ${COMP_WORDS[i + 1]} == :* ]] || break
+        done
+        remote+=("$flag" "$value")
+        ;;
+    esac
+  done
+  "${COMP_WORDS[0]}" status --json ${remote[@]+"${remote[@]}"} 2>/dev/null |
+    grep -o '"connectionId":"[^"\\]*"' | cut -d '"' -f 4
+}
+
+_holdfast() {
+  local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]}
+  local command=
+  ((COMP_CWORD > 1)) && command=${COMP_WORDS[1]}
+  COMPREPLY=()
+
+  case $command:$before in
+    *:-c | *:--config | *:--token-file)
+      compopt -o filenames 2>/dev/null
+      mapfile -t COMPREPLY < <(compgen -f -- "$word")
+      return
+      ;;
+    run:--admin)
+      mapfile -t COMPREPLY < <(compgen -W "off 127.0.0.1:9930" -- "$word")
+      return
+      ;;
+    *:--admin | *:--since | *:--for | *:--upstream | *:--listen | *:--set) return ;;
+  esac
+
+  local words
+  case $command in
+    "") words="run check demo status reconnect pause resume events config --version --help" ;;
+    run) words="--config --upstream --listen --admin --set --help" ;;
+    check) words="--config --help" ;;
+    demo) words="postgres mongodb --for --stay --help" ;;
+    status) words="--admin --token-file --json --watch --help" ;;
+    events) words="--admin --token-file --follow --since --json --help" ;;
+    config) words="--admin --token-file --help" ;;
+    reconnect | pause | resume)
+      words="--admin --token-file --help"
+      [[ $word == -* ]] || words=$(_holdfast_connections)
+      ;;
+  esac
+  mapfile -t COMPREPLY < <(compgen -W "$words" -- "$word")
+}
+
+complete -F _holdfast holdfast
