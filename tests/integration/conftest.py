@@ -1,0 +1,112 @@
+"""Fixtures of the tests on real servers: one server a file, one proxy a test. What is expected stands in the tests."""
+
+import pathlib
+import sys
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+
+from support import holdfast as under_test  # noqa: E402
+from support.holdfast import DIRECT, Holdfast  # noqa: E402
+from support.postgres import VERSIONS, PostgresServer, Unavailable  # noqa: E402
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "fault_free: passes without the proxy too (HOLDFAST_DIRECT=1), to check the equipment")
+    config.addinivalue_line("markers", "versions: a row of the table, which every version must pass")
+
+
+def pytest_addoption(parser):
+    parser.addoption("--versions", default="debian", help="PostgreSQL versions to run on, by commas: 13 to 18, or debian")
+    parser.addoption("--with-faults", action="store_true", help="with HOLDFAST_DIRECT=1: run the tests that must then fail too")
+
+
+def pytest_collection_modifyitems(config, items):
+    if DIRECT and not config.getoption("--with-faults"):
+        skip = pytest.mark.skip(reason="needs the proxy")
+        for item in items:
+            if not item.get_closest_marker("fault_free"):
+                item.add_marker(skip)
+
+
+def pytest_generate_tests(metafunc):
+    if "server_version" in metafunc.fixturenames:
+        versions = metafunc.config.getoption("--versions").split(",")
+        assert set(versions) <= {"debian", *VERSIONS}, versions
+        metafunc.parametrize("server_version", versions, scope="module", ids=lambda name: f"postgres-{name}")
+
+
+def pytest_sessionstart(session):
+    if not DIRECT and not under_test.BINARY.exists():
+        pytest.exit(f"{under_test.BINARY} does not exist: build it first", returncode=2)
+
+
+def pytest_sessionfinish(session):
+    # ctest lists an entry as skipped by this line (SKIP_REGULAR_EXPRESSION).
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter and reporter.stats.get("skipped") and not any(map(reporter.stats.get, ("passed", "failed", "error"))):
+        reporter.write_line("holdfast-tests: nothing of this ran")
+
+
+@pytest.fixture(scope="module")
+def module_server(server_version):
+    """The file's server; `server` sees to it that each test finds it running."""
+    try:
+        server = PostgresServer(server_version)
+    except Unavailable as reason:
+        pytest.skip(str(reason))
+    server.start()
+    server.prepare()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def server(module_server):
+    """A running server, whatever the test before did to it; its tables are empty."""
+    if module_server.is_running:
+        module_server.thaw()
+    else:
+        module_server.start()
+    module_server.wait_until_accepting()
+    module_server.query("TRUNCATE ids")
+    yield module_server
+    if module_server.is_running:
+        module_server.thaw()
+
+
+@pytest.fixture
+def start_holdfast():
+    """Starts proxies: `start_holdfast(server_or_uri, connection={…}, top={…})`. Each is ended and judged after the test."""
+    started = []
+
+    def start(upstream=None, **words):
+        uri = upstream.uri() if isinstance(upstream, PostgresServer) else upstream
+        proxy = Holdfast(uri, **words)
+        started.append(proxy)
+        return proxy
+
+    yield start
+    problems = []
+    for proxy in reversed(started):
+        try:
+            proxy.close()
+        except AssertionError as problem:
+            problems.append(str(problem))
+    assert not problems, "\n".join(problems)
+
+
+@pytest.fixture
+def proxy(server, start_holdfast):
+    """The proxy in front of `server`, with the defaults of a user who only names the upstream."""
+    return start_holdfast(server)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Shows the proxy's log beside a failed test."""
+    report = (yield).get_result()
+    proxy = getattr(item, "funcargs", {}).get("proxy")
+    if report.failed and call.when == "call" and proxy is not None:
+        report.sections.append(("holdfast's log", proxy.log()[-6000:]))
