@@ -74,6 +74,7 @@ StateEffect SessionState::on_completed(std::string_view text, const TextScan& sc
   const bool free = gives_back && !pins_.empty();
   if (scan.kind == TextClass::harmless) return free ? StateEffect::snapshot_now : StateEffect::none;
   if (dotted_.size() < settings_max && (scan.calls_set_config || scan.kind == TextClass::constant_set ||
+                                        (scan.kind == TextClass::set_other && !scan.set_local) ||
                                         scan.kind == TextClass::unknown || scan.kind == TextClass::procedure)) {
     for (auto& name : dotted_settings(text)) dotted_.insert(std::move(name));
   }

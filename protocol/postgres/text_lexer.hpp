@@ -20,6 +20,11 @@ struct Token {
   std::uint64_t key = 0;  // of a word
 };
 
+/// A name of the client's could begin here; TO is reserved.
+inline bool begins_name(const Token& token) noexcept {
+  return token.kind == Token::Kind::quoted || (token.kind == Token::Kind::word && token.key != word_key("to"));
+}
+
 class TextLexer {
  public:
   explicit TextLexer(std::string_view text) noexcept : at_(text.data()), end_(text.data() + text.size()) {}

@@ -48,7 +48,10 @@ bool is_dotted_name(std::string_view text) {
 
 /// The name after SET [SESSION | LOCAL], dots included; `token` is left at what follows.
 std::string setting_name(TextLexer& lexer, Token& token) {
-  if (token.word == Word::session_ || token.word == Word::local_) token = lexer.next();
+  if (token.word == Word::session_ || token.word == Word::local_) {
+    TextLexer ahead = lexer;
+    if (begins_name(ahead.next())) token = lexer.next();  // else it is a name itself: SET local.a = …
+  }
   std::string out;
   while (is_name(token)) {
     out += lower(fold(token));

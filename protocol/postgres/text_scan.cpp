@@ -332,7 +332,9 @@ class Scan {
     if (first_[0] == Word::reset_) return TextClass::set_other;
     Word what = second();
     Word after = words_ > 2 ? first_[2] : Word::none;
-    if (what == Word::local_ || what == Word::transaction_ || what == Word::constraints_ ||
+    if (names_setting()) {
+      what = Word::none;  // SET local.a = …, SET transaction TO …: settings of such names
+    } else if (what == Word::local_ || what == Word::transaction_ || what == Word::constraints_ ||
         what == Word::transaction_setting_) {
       set_local = !doubtful && !may_call_;
       return may_call_ ? TextClass::unknown : TextClass::set_other;
@@ -351,6 +353,20 @@ class Scan {
   }
 
   Word second() const { return words_ > 1 ? first_[1] : Word::none; }
+
+  /// SET's second word is the name of a setting, or its first part, though it could be a keyword.
+  bool names_setting() const {
+    const Word what = second();
+    if (what != Word::local_ && what != Word::session_ && what != Word::transaction_ && what != Word::constraints_ &&
+        what != Word::transaction_setting_) {
+      return false;
+    }
+    TextLexer lexer(text_);
+    lexer.next();
+    lexer.next();
+    const Token third = lexer.next();
+    return third.kind == Token::Kind::dot || (what != Word::transaction_setting_ && !begins_name(third));
+  }
 
   /// SET "Name" …: which setting it is would have to be unquoted first.
   bool first_quoted() const {

@@ -57,6 +57,13 @@ TEST_F(SessionStateTest, a_constant_set_is_run_again_as_it_was_written) {
   EXPECT_EQ(items(), (Lines{"SET search_path = a, b", "SET timezone TO 'CET'"}));
 }
 
+TEST_F(SessionStateTest, a_custom_setting_whose_name_begins_like_a_keyword_is_one_of_the_session) {
+  EXPECT_EQ(run("SET local.tenant = '7'", "SET"), StateEffect::none);
+  EXPECT_EQ(items(), (Lines{"SET local.tenant = '7'"}));
+  EXPECT_EQ(run("SET SESSION role.tenant = '7'", "SET"), StateEffect::snapshot_now);
+  EXPECT_NE(state.dotted_names().find("role.tenant"), std::string::npos);
+}
+
 TEST_F(SessionStateTest, a_set_within_a_transaction_is_asked_for_at_its_end) {
   EXPECT_EQ(run("SET work_mem = '8MB'", "SET", Where::in_transaction), StateEffect::snapshot_now);
   EXPECT_TRUE(items().empty()) << "it may still be rolled back";

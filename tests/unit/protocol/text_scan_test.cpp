@@ -247,7 +247,14 @@ TEST(TextScan, flags_what_the_machines_ask_for) {
   EXPECT_TRUE(scan_text("select set_config('a', coalesce($1, 'x'), true)").set_local);
   EXPECT_FALSE(scan_text("select set_config('a', 'b', true), f(1)").set_local);
   EXPECT_TRUE(scan_text("set local a = 1").set_local);
+  EXPECT_TRUE(scan_text("set local to_x = 1").set_local);
   EXPECT_FALSE(scan_text("set a = 1").set_local);
+  // Settings of the session whose names could be keywords.
+  for (const auto* text : {"set local = 1", "set local to 1", "set local.a = 1", "set \n transaction . a = 1",
+                           "set constraints.a = 1", "set session.a = 1", "set transaction_isolation.a = 1"}) {
+    EXPECT_FALSE(scan_text(text).set_local) << text;
+    EXPECT_EQ(scan_text(text).kind, TextClass::constant_set) << text;
+  }
   EXPECT_TRUE(scan_text("declare c cursor for select f(1)").may_call);
   EXPECT_FALSE(scan_text("declare c cursor for select 1").may_call);
   EXPECT_TRUE(scan_text("prepare p as select f(1)").may_call);
@@ -274,7 +281,9 @@ TEST(TextNames, are_read_as_the_server_folds_them) {
   EXPECT_EQ(set_target("set schema 'x'"), "search_path");
   EXPECT_EQ(set_target("set xml option document"), "xmloption");
   EXPECT_EQ(set_target("set App . Tenant to '4'"), "app.tenant");
-  EXPECT_EQ(set_target("set session = 1"), std::nullopt);
+  EXPECT_EQ(set_target("set session = 1"), "session");
+  EXPECT_EQ(set_target("set local.a = 1"), "local.a");
+  EXPECT_EQ(set_target("set session local.a to 1"), "local.a");
   EXPECT_EQ(set_target("set local a = 1"), std::nullopt);
   EXPECT_EQ(set_target("select 1"), std::nullopt);
   EXPECT_EQ(prepared_name("PREPARE Foo AS select 1"), "foo");
