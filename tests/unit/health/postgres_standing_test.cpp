@@ -180,14 +180,14 @@ TEST_F(PostgresStandingTest, closing_it_is_no_loss_and_leaves_no_descriptor) {
   ASSERT_TRUE(attempt(harness).ok());
   harness.standing->close();
   harness.run_to_the_end();
-  const auto descriptors = open_descriptors();
+  const auto descriptors = open_descriptors();  // the first connection's may still be among them
   for (int round = 0; round < 5; ++round) {
     ASSERT_TRUE(attempt(harness).ok());
     ASSERT_TRUE(attempt(harness).ok());  // takes the place of the one before
     harness.standing->close();
     harness.run_to_the_end();
   }
-  EXPECT_TRUE(harness.run_until([&] { return open_descriptors() == descriptors; })) << open_descriptors();
+  EXPECT_TRUE(harness.run_until([&] { return open_descriptors() <= descriptors; })) << open_descriptors();
   EXPECT_TRUE(harness.lost.empty());
 }
 
