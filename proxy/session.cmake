@@ -4,7 +4,7 @@ set(here ${CMAKE_CURRENT_LIST_DIR})
 holdfast_library(postgres_session_machine
   SOURCES ${here}/postgres/session_machine.cpp ${here}/postgres/session_machine_client.cpp
           ${here}/postgres/session_machine_server.cpp ${here}/postgres/session_machine_loss.cpp ${here}/postgres/segment_effects.cpp
-          ${here}/postgres/lost_transaction.cpp
+          ${here}/postgres/lost_transaction.cpp ${here}/postgres/session_machine_replay.cpp ${here}/postgres/replay_judge.cpp
   PUBLIC holdfast_postgres_codec holdfast_postgres_scan holdfast_postgres_judge)
 holdfast_library(postgres_authentication
   SOURCES ${here}/postgres/client_authentication.cpp ${here}/postgres/server_authentication.cpp

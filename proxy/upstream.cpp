@@ -45,7 +45,7 @@ struct Upstream::Impl : std::enable_shared_from_this<Upstream::Impl> {
   std::map<WaiterId, Waiting*> waiters;
   std::optional<Event> announcement;  // a reconnection that waits for its sessions
   SteadyTimer announcement_timer;
-  std::uint64_t to_restore = 0, restored = 0;
+  std::uint64_t to_restore = 0, restored = 0, replayed = 0;
   Condition checked;
   std::uint64_t checks = 0;
   bool last_check_ok = false;
@@ -149,7 +149,7 @@ void Upstream::Impl::tell(Event event) {
     case EventKind::reconnect_failed: spdlog::error("all reconnection attempts failed for {}: {}", id, event.reason); break;
     case EventKind::reconnected: {
       to_restore = machine.waiting() + machine.slots_in_use();
-      restored = 0;
+      restored = replayed = 0;
       announcement = std::move(event);
       if (to_restore == 0) return announce();
       announcement_timer.expires_after(announcement_wait);
@@ -167,6 +167,7 @@ void Upstream::Impl::announce() {
   if (!announcement) return;
   auto event = *std::exchange(announcement, std::nullopt);
   event.sessions_restored = restored;
+  event.statements_replayed = replayed;
   spdlog::info("reconnected to {} after {}ms, {} sessions restored", event.connection, event.downtime.count(), restored);
   observer.on_event(event);
 }
@@ -289,9 +290,10 @@ void Upstream::server_silent(std::size_t endpoint, std::string reason) {
   });
 }
 
-void Upstream::session_restored() {
-  asio::dispatch(impl_->home, [impl = impl_] {
+void Upstream::session_restored(std::uint64_t statements_replayed) {
+  asio::dispatch(impl_->home, [impl = impl_, statements_replayed] {
     ++impl->restored;
+    impl->replayed += statements_replayed;
     if (impl->announcement && impl->restored >= impl->to_restore) impl->announce();
   });
 }

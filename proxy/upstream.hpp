@@ -74,8 +74,9 @@ class Upstream {
   /// The server at `endpoint` answers neither a session, nor a check, nor a new login: it is lost.
   void server_silent(std::size_t endpoint, std::string reason);
 
-  /// A session was brought to a new backend: counted for the log line and the event of the reconnection.
-  void session_restored();
+  /// A session was brought to a new backend, with so many statements or transactions to run again: counted for the log
+  /// line and the event of the reconnection.
+  void session_restored(std::uint64_t statements_replayed);
 
   /// An operator holds every client's next statement. Any thread; may be a moment old.
   [[nodiscard]] bool paused() const;

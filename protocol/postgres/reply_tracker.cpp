@@ -19,12 +19,20 @@ void RequestQueue::push(const Request& request) {
 }
 
 bool ReplyTracker::push(const Request& request) {
+  Request numbered = request;
+  numbered.number = next_number_;
+  if (!push_again(numbered)) return false;
+  ++next_number_;
+  return true;
+}
+
+bool ReplyTracker::push_again(const Request& request) {
   if (request.kind == RequestKind::sync) {
     // A server that reads COPY data ignores Sync until the copy ends.
     if (copy_in_) return false;
     segment_open_ = false;
     skip_to_sync_ = false;
-    append(request);
+    requests_.push(request);
     return true;
   }
   // After an error the server reads nothing but Sync.
@@ -36,13 +44,8 @@ bool ReplyTracker::push(const Request& request) {
     // A Query ends the segment that it stands in, as Sync does.
     segment_open_ = request.kind != RequestKind::query && request.kind != RequestKind::function_call;
   }
-  append(request);
-  return true;
-}
-
-void ReplyTracker::append(Request request) {
-  request.number = next_number_++;
   requests_.push(request);
+  return true;
 }
 
 void ReplyTracker::pop_front() {

@@ -29,6 +29,7 @@ enum class Owner : std::uint8_t {
   client,
   holdfast,  // a segment of our own: neither replies nor errors reach the client
   injected,  // a Parse of ours within the client's segment: its reply is dropped, its error is the client's
+  replay,    // a message of the client's that is sent again: its reply was given before, and is only compared
 };
 
 struct Request {
@@ -75,6 +76,10 @@ class ReplyTracker {
   /// A request is on its way to the server. False when the server will not read it (after an error up to Sync, Sync
   /// within COPY): then nothing was queued and what the request holds stays the caller's.
   [[nodiscard]] bool push(const Request& request);
+  /// The same for a request that has its number from an earlier push, on another backend.
+  [[nodiscard]] bool push_again(const Request& request);
+  /// Of the request that was pushed last.
+  [[nodiscard]] std::uint64_t last_number() const { return next_number_ - 1; }
 
   /// A message of type `type` came from the server. ErrorResponse goes to on_error.
   Reply on_reply(char type);
@@ -105,7 +110,6 @@ class ReplyTracker {
 
  private:
   void begin_copy_in();
-  void append(Request request);
   void pop_front();
 
   RequestQueue requests_;

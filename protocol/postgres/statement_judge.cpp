@@ -95,6 +95,8 @@ StatementJudgement judge(const TreeNode& statement) {
     out.name = std::string(statement.text("savepoint_name"));
     if (out.name.empty()) out.name = std::string(statement.text("gid"));
   }
+  out.outside = statement.is("CopyStmt") && (statement.number("is_program") != 0 || !statement.text("filename").empty());
+  out.prepares = statement.is("PrepareStmt") || statement.is("DeallocateStmt") || statement.is("DiscardStmt");
   bool reads = true;
   each_node(statement, [&](const TreeNode& node) { reads = take(node, out) && reads; });
   // EXPLAIN of a writing statement plans it and no more.

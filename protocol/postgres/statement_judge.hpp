@@ -50,6 +50,10 @@ struct StatementJudgement {
   /// name of a function of PostgreSQL's own that is known here to write or to touch the session. Proven only once the
   /// server's catalog has said of all the names below that they do no more than read.
   bool reads_only = false;
+  /// COPY from or to a file or a program of the server's.
+  bool outside = false;
+  /// PREPARE, DEALLOCATE, DISCARD: changes what the session has prepared, whatever becomes of its transaction.
+  bool prepares = false;
   /// What is named, each once, sorted. A relation can also be one of the statement's `common_tables`. Functions called
   /// in attribute notation (t.f), by casts between types, domains and default operator classes are not named.
   std::vector<QualifiedName> functions;

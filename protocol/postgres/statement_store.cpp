@@ -26,6 +26,7 @@ StatementId StatementStore::add_query(std::string_view message, std::string_view
   slot.text_size = static_cast<std::uint32_t>(text.size());
   slot.is_parse = false;
   slot.backend = 0;
+  slot.born = 0;
   slot.scan = scan_text(text);
   return id;
 }

@@ -25,6 +25,7 @@ struct Statement {
   std::uint32_t text_size = 0;
   std::uint32_t references = 0;
   BackendNumber backend = 0;      // the one that knows it under its name (prepared statements only)
+  std::uint64_t born = 0;         // number of the request that prepared it
   TextScan scan{};
   bool is_parse = false;
   [[nodiscard]] std::string_view name() const {

@@ -18,6 +18,7 @@ SessionOptions machine_options(const config::Connection& config) {
   options.connection = config.id;
   options.message_buffer = config.message_buffer;
   options.unknown_outcome_code = config.unknown_outcome_code;
+  options.replay_limit = config.replay ? config.replay_limit : 0;
   options.lost_state = config.lost_state == config::LostState::error ? SessionOptions::LostState::error
                                                                      : SessionOptions::LostState::disconnect;
   return options;
@@ -226,7 +227,9 @@ Task<> Session::server_pump() {
 Task<bool> Session::drain_server() {
   for (;;) {
     const auto bytes = server_in_.mutable_data();
+    const bool replaying = machine_.replaying();
     const auto step = machine_.on_server_bytes(bytes);
+    if (replaying && !machine_.replaying()) on_replayed();
     if (step.forward > 0 || !machine_.client_output.empty()) {
       const std::string_view forward(bytes.data(), step.forward);
       if (!write_client_now(forward) && !co_await write_client(forward)) {
@@ -381,8 +384,9 @@ SessionEntry Session::info() const {
   if (backend_) info.backend = backend_->address.to_string();
   info.reconnections = reconnections_;
   const auto pin = machine_.session().pin();
-  info.protection = pin ? "not_restorable" : "restorable";
-  if (pin) info.reason = pin->reason;
+  const auto lost = machine_.not_replayable();
+  info.protection = pin ? "not_restorable" : lost.empty() ? "replayable" : "restorable";
+  info.reason = pin ? pin->reason : std::string(lost);
   return info;
 }
 
@@ -392,6 +396,10 @@ void Session::count_statistics() {
   counters.statements.add(now.statements - counted_.statements);
   counters.notification_gaps.add(now.notification_gaps - counted_.notification_gaps);
   counters.commit_outcomes_unknown.add(now.outcomes_unknown - counted_.outcomes_unknown);
+  counters.statements_replayed_succeeded.add(now.statements_replayed - counted_.statements_replayed);
+  counters.statements_replayed_failed.add(now.statements_not_replayed - counted_.statements_not_replayed);
+  counters.transactions_replayed_succeeded.add(now.transactions_replayed - counted_.transactions_replayed);
+  counters.transactions_replayed_failed.add(now.transactions_not_replayed - counted_.transactions_not_replayed);
   counted_ = now;
 }
 

@@ -92,6 +92,7 @@ class Session : public std::enable_shared_from_this<Session> {
   Task<bool> wait_for_backend();
   Task<> server_pump();
   Task<bool> drain_server();
+  void on_replayed();
   bool write_server_now(std::string_view forward);
   enum class Sender { client, holdfast };
   Task<bool> write_server(std::string_view forward, Sender sender);
@@ -118,10 +119,13 @@ class Session : public std::enable_shared_from_this<Session> {
   Task<bool> is_same_cluster(Backend& backend, bool otherwise);
   enum class Restored { yes, lost, given_up };
   Task<Restored> restore_session(Backend& backend, SteadyTime deadline);
+  Task<bool> judge_reads(Backend& backend, SteadyTime deadline);
   Task<> on_server_lost(std::string reason);
   Task<bool> server_goes_on();
   Task<bool> is_refused(config::HostPort address);
-  Task<> end_old_backend();
+  Task<OldBackend> end_old_backend();
+  void give_up_replay_after(SteadyTime now);
+  void note_not_replayed();
   [[nodiscard]] bool can_do_without(const pg::Pin& lost);
   Task<> check_hang();
   struct Knock {
@@ -171,6 +175,7 @@ class Session : public std::enable_shared_from_this<Session> {
   SteadyTime quiet_since_{};
   bool checking_hang_ = false;
   bool hung_ = false;
+  std::optional<SteadyTime> replay_since_;  // what was lost is being run again
   SteadyTime last_snapshot_{};
   std::uint64_t reconnections_ = 0;
   SessionStatistics counted_;

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "protocol/postgres/read_proof.hpp"
 #include "protocol/postgres/session_judge.hpp"
 #include "proxy/postgres/session.hpp"
 #include "proxy/spawn.hpp"
@@ -142,7 +143,11 @@ Task<Session::Attached> Session::attach_once(SessionMachine::Attachment attachme
         machine_.terminate("57P01", "terminating connection: " + address.to_string() + " belongs to another cluster");
         co_return Attached::closed;
       }
-      switch (co_await restore_session(*result.backend, now() + config.reconnect.connection_timeout)) {
+      const auto limit = now() + config.reconnect.connection_timeout;
+      auto restored = co_await restore_session(*result.backend, limit);
+      if (restored == Restored::yes && !co_await judge_reads(*result.backend, limit)) restored = Restored::lost;
+      if (machine_.state() == SessionState::closed) co_return Attached::closed;
+      switch (restored) {
         case Restored::yes: break;
         case Restored::given_up: co_return Attached::closed;
         case Restored::lost:
@@ -158,13 +163,15 @@ Task<Session::Attached> Session::attach_once(SessionMachine::Attachment attachme
     backend_endpoint_ = endpoint;
     attached_at_ = now();
     hung_ = false;
+    replay_since_ = machine_.replaying() ? std::optional(now()) : std::nullopt;
     const bool fits = machine_.on_attached(backend_->process_id, backend_->parameters, attachment);
     if (!fits) co_return Attached::closed;
     if (attachment == SessionMachine::Attachment::again) {
       ++reconnections_;
       context_->counters.sessions_restored.add(1);
-      context_->upstream.session_restored();
+      context_->upstream.session_restored(replay_since_ ? 1 : 0);
       count_statistics();
+      if (replay_since_ && !machine_.replaying()) on_replayed();  // nothing of it had to be compared
       if (!machine_.client_output.empty() && !co_await write_client({})) co_return Attached::closed;
       spdlog::debug("{}: session {} restored on {}", config.id, id_, address.to_string());
       spawn_named(executor_, server_pump(), "server pump", shared_from_this());
@@ -238,6 +245,24 @@ Task<Session::Restored> Session::restore_session(Backend& backend, SteadyTime de
   co_return can_do_without(refused) ? Restored::yes : Restored::given_up;
 }
 
+/// Reads that are to be run again: whether they are no more than that, by the new backend's catalog. False: it was lost.
+/// A catalog that cannot be read bears nothing out.
+Task<bool> Session::judge_reads(Backend& backend, SteadyTime deadline) {
+  if (machine_.unproven_reads().empty()) co_return true;
+  const auto rows = co_await query(backend, std::string(pg::read_proof_query()),
+                                   pg::read_proof_parameters(machine_.unproven_reads(), context_->config->read_only_functions),
+                                   server_in_, deadline);
+  if (!rows && !backend.stream->is_open()) co_return false;
+  const bool proven = rows && rows->empty();
+  const auto what = !rows ? std::string("the catalog cannot be read") : proven ? std::string() : rows->front().at(0).value_or("");
+  machine_.on_reads_judged(proven ? SessionMachine::Reads::proven : SessionMachine::Reads::not_proven);
+  if (!proven) {
+    spdlog::info("{}: session {}: a read is not run again: {} may do more", context_->config->id, id_, what);
+    count_statistics();
+  }
+  co_return true;
+}
+
 /// What the new backend cannot have: whether the session goes on without it.
 bool Session::can_do_without(const pg::Pin& lost) {
   if (machine_.cannot_restore(lost).then != LossResult::Then::close) return true;
@@ -247,6 +272,7 @@ bool Session::can_do_without(const pg::Pin& lost) {
 
 void Session::on_tick(SteadyTime at) {
   if (closing_ || !backend_ || replication_) return;
+  give_up_replay_after(at);
   if (machine_.snapshot_due() && at - last_snapshot_ >= snapshot_pause) {
     last_snapshot_ = at;
     spawn_named(executor_, take_snapshot(), "snapshot", shared_from_this());

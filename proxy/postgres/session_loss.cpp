@@ -27,15 +27,18 @@ SteadyTime now() { return std::chrono::steady_clock::now(); }
 Task<> Session::on_server_lost(std::string reason) {
   machine_.on_backend_closed(reason);
   backend_->stream->close();
-  context_->upstream.backend_lost(backend_endpoint_, reason);
-  if (machine_.may_live_on()) co_await end_old_backend();
+  // A backend that gave another result was left by us.
+  if (!machine_.replay_differed()) context_->upstream.backend_lost(backend_endpoint_, reason);
+  auto old_backend = OldBackend::gone;
+  if (machine_.may_live_on()) old_backend = co_await end_old_backend();
   auto witness = Witness::gone;
   if (machine_.needs_witness() && co_await server_goes_on()) witness = Witness::alive;
   {
     // A write of the client's pump may still have to end, and to take back what it never sent.
     const auto guard = co_await server_write_.take();
     if (closing_) co_return;
-    const auto result = machine_.resolve_loss(witness);
+    const auto result = machine_.resolve_loss(witness, old_backend);
+    note_not_replayed();
     spdlog::debug("{}: session {} lost its backend ({}): {}", context_->config->id, id_, machine_.loss().message,
                   to_string(machine_.state()));
     backend_.reset();
@@ -71,7 +74,7 @@ Task<bool> Session::is_refused(config::HostPort address) {
 /// Before the client hears that its work is lost, the backend that did it is made sure to be gone: behind a cut network
 /// it keeps its locks, and a statement of it may still commit. Where nobody listens any more the server has ended, and
 /// its backends with it; where it cannot be reached the client is told no later than after hold_timeout.
-Task<> Session::end_old_backend() {
+Task<OldBackend> Session::end_old_backend() {
   const auto& config = *context_->config;
   const auto deadline = now() + config.reconnect.hold_timeout;
   const auto address = backend_->address;
@@ -88,11 +91,11 @@ Task<> Session::end_old_backend() {
                                        " AND wait_event IS DISTINCT FROM 'SyncRep'";
   static const std::string look = std::string("SELECT 1") + same;
   while (now() < deadline && !closing_) {
-    if (co_await is_refused(address) || closing_) co_return;
+    if (co_await is_refused(address) || closing_) co_return OldBackend::gone;
     auto answer = co_await enter_gate(Wish::any, std::min(deadline, now() + witness_time));
-    if (closing_) co_return;
+    if (closing_) co_return OldBackend::may_live_on;
     if (const auto* refusal = std::get_if<Refusal>(&answer)) {
-      if (refusal->reason != Refusal::Reason::hold_timeout) co_return;
+      if (refusal->reason != Refusal::Reason::hold_timeout) co_return OldBackend::may_live_on;
       continue;  // it may have come to its end meanwhile
     }
     auto& grant = std::get<Grant>(answer);
@@ -109,16 +112,43 @@ Task<> Session::end_old_backend() {
       SteadyTimer pause(executor_);
       while (gone && now() < end && !closing_) {
         gone = co_await query(*login.backend, look, who(), buffer, now() + witness_time);
-        if (gone && gone->empty()) co_return;
+        if (gone && gone->empty()) co_return OldBackend::gone;
         pause.expires_after(old_backend_pause);
         co_await pause.async_wait(asio::as_tuple(use_task));
       }
       spdlog::warn("{}: process {} of {} could not be ended", config.id, who().front(), address.to_string());
-      co_return;
+      co_return OldBackend::may_live_on;
     } else if (!same_server || failure == Failure::rejected) {
-      co_return;
+      co_return OldBackend::may_live_on;
     }
   }
+  co_return OldBackend::may_live_on;
+}
+
+/// What was lost has been run again, and the client goes on.
+void Session::on_replayed() {
+  const auto took = std::chrono::duration_cast<milliseconds>(now() - replay_since_.value_or(now()));
+  replay_since_.reset();
+  spdlog::info("{}: session {} runs on where its server was lost, {}ms after it had a new one", context_->config->id, id_,
+               took.count());
+  count_statistics();
+  wake_client();
+}
+
+void Session::note_not_replayed() {
+  replay_since_.reset();
+  if (machine_.replaying() || machine_.replay_obstacle().empty()) return;
+  spdlog::info("{}: session {}: what it had under way is not run again: {}", context_->config->id, id_,
+               machine_.replay_obstacle());
+}
+
+/// A second run that takes longer than replay_time_limit is given up: its backend is left, the client told of its loss.
+void Session::give_up_replay_after(SteadyTime at) {
+  if (!replay_since_ || at - *replay_since_ < context_->config->replay_time_limit) return;
+  replay_since_.reset();
+  spdlog::info("{}: session {}: what was run again took longer than replay_time_limit", context_->config->id, id_);
+  ErrorCode ignored;
+  backend_->stream->socket().cancel(ignored);
 }
 
 /// Any answer to a new login shows life; only silence does not.

@@ -16,13 +16,14 @@ const char* to_string(SessionState state) {
   return "unknown";
 }
 
-SessionMachine::SessionMachine(SessionOptions options) : options_(std::move(options)) {}
+SessionMachine::SessionMachine(SessionOptions options) : options_(std::move(options)), journal_(options_.replay_limit) {}
 
 bool SessionMachine::on_attached(std::int32_t process_id, Parameters parameters, Attachment attachment) {
   backend_process_id_ = process_id;
   ++backend_;
   loss_ = {};
   held_notice_.clear();
+  commit_warned_ = false;
   server_output.clear();
   server_stream_left_ = 0;
   // What was refused was not passed on in time: a backend is here, and the refusal is not the next statement's.
@@ -63,10 +64,9 @@ bool SessionMachine::on_attached(std::int32_t process_id, Parameters parameters,
                                      "The session was listening while its server was lost; it listens again."});
   }
   state_ = SessionState::attached;
-  if (runs_again()) {
-    const auto id = std::exchange(rerun_, pg::no_statement);
-    server_output = statements_[id].message;
-    push(pg::RequestKind::query, id);
+  if (replay_) {
+    if (client_in_the_middle()) deferred_output_ = std::exchange(client_output, {});
+    begin_replay();
   }
   return true;
 }
@@ -86,8 +86,7 @@ void SessionMachine::on_backend_closed(std::string reason) {
 }
 
 bool SessionMachine::cancellable() const {
-  return state_ == SessionState::attached && !tracker_.empty() &&
-         tracker_.requests()[0].owner == pg::Owner::client;
+  return state_ == SessionState::attached && !tracker_.empty() && answers_client();
 }
 
 }  // namespace holdfast::proxy::postgres

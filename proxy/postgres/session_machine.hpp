@@ -12,6 +12,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <optional>
 #include <span>
@@ -20,9 +21,12 @@
 #include <unordered_map>
 #include <vector>
 
+#include "protocol/postgres/journal.hpp"
 #include "protocol/postgres/messages.hpp"
+#include "protocol/postgres/reply_digest.hpp"
 #include "protocol/postgres/reply_tracker.hpp"
 #include "protocol/postgres/session_state.hpp"
+#include "protocol/postgres/statement_judge.hpp"
 #include "protocol/postgres/statement_store.hpp"
 
 namespace holdfast::proxy::postgres {
@@ -64,6 +68,12 @@ enum class Witness {
   gone,     // the server is lost, or nobody can tell
 };
 
+/// Whether what the lost backend did can still go on behind our back.
+enum class OldBackend {
+  gone,
+  may_live_on,  // it could not be ended, and may hold its locks
+};
+
 /// What follows from a loss.
 struct LossResult {
   enum class Then { stay, attach_now, close };
@@ -76,6 +86,7 @@ struct SessionOptions {
   std::size_t message_buffer = 64 * 1024;       // bytes; longer messages are forwarded as they come
   std::string unknown_outcome_code = "08007";
   enum class LostState { disconnect, error } lost_state = LostState::disconnect;
+  std::size_t replay_limit = 0;                 // bytes of a transaction that are kept to be sent again; 0: nothing is run again
 };
 
 struct SessionStatistics {
@@ -84,6 +95,8 @@ struct SessionStatistics {
   std::uint64_t transactions_lost = 0;
   std::uint64_t notification_gaps = 0;
   std::uint64_t snapshots = 0;
+  std::uint64_t statements_replayed = 0, statements_not_replayed = 0;      // outside a transaction
+  std::uint64_t transactions_replayed = 0, transactions_not_replayed = 0;  // those that a loss ended for good
 };
 
 struct SegmentEffects;  // what the texts of a segment could have done (segment_effects.hpp)
@@ -115,11 +128,11 @@ class SessionMachine {
   /// Its connection broke without a word of the server: the backend may live on, with its locks, in the middle of things
   /// that the client is about to be told are lost.
   [[nodiscard]] bool may_live_on() const {
-    return state_ == SessionState::losing && loss_.code.empty() && (busy() || status_ != 'I');
+    return state_ == SessionState::losing && loss_.code.empty() && (busy() || status_ != 'I') && !replay_differed();
   }
   /// Only a witness can tell whether an administrator ended this backend or the server is gone.
   [[nodiscard]] bool needs_witness() const { return state_ == SessionState::losing && loss_.code == "57P01"; }
-  LossResult resolve_loss(Witness witness);
+  LossResult resolve_loss(Witness witness, OldBackend old_backend = OldBackend::gone);
   /// The session cannot be had again: FATAL 57P01 that names `what`, or an error where `lost_state` says so.
   LossResult give_up(const pg::Pin& pin);
   /// The new backend cannot be given what the session had: as give_up, or an error for its next statement where
@@ -128,8 +141,24 @@ class SessionMachine {
   /// What waits for a backend gets this error instead (hold time-out, open breaker, cancel): at once where it was sent
   /// before and is to be run again, else when the shell shows it next.
   void refuse(std::string_view code, std::string message);
-  /// A statement that was lost waits to be run again.
-  [[nodiscard]] bool runs_again() const { return rerun_ != pg::no_statement; }
+
+  // ---- a second run of what was lost (session_machine_replay.cpp) ----
+
+  /// What was lost is to be run again, or is being run again: the client is held until that has come as far as it was.
+  [[nodiscard]] bool replaying() const { return replay_.has_value(); }
+  /// The client waits for something of it.
+  [[nodiscard]] bool runs_again() const { return replay_ && (!replay_->pending.empty() || replay_->open); }
+  /// Reads outside a transaction that are to be run again provided that the new backend's catalog bears them out.
+  [[nodiscard]] const std::vector<pg::StatementJudgement>& unproven_reads() const;
+  /// What the catalog says of them. Where it does not bear them out the client is told of their loss.
+  enum class Reads { proven, not_proven };
+  void on_reads_judged(Reads reads);
+  /// The second run gave something else than the first: the machine has left its backend for that.
+  [[nodiscard]] bool replay_differed() const { return replay_ && !replay_->difference.empty(); }
+  /// Why what was lost last was not, or not to its end, run again; empty where it was, or where nothing was lost.
+  [[nodiscard]] const std::string& replay_obstacle() const { return replay_obstacle_; }
+  /// What an outage now would mean for the open transaction; empty: it would be run again.
+  [[nodiscard]] std::string_view not_replayable() const;
   /// The message of a refusal that has not been passed on; empty when there is none.
   [[nodiscard]] std::string refusal_message() const { return refusal_ ? refusal_->message : std::string(); }
   /// The user that the client logs in as; before the first attachment.
@@ -149,7 +178,7 @@ class SessionMachine {
   /// Attached, and between two statements outside a transaction: what the client sends next may be held.
   [[nodiscard]] bool at_rest() const {
     return state_ == SessionState::attached && status_ == 'I' && !busy() && client_stream_left_ == 0 &&
-           !skip_to_sync_ && !refusal_;
+           !skip_to_sync_ && !refusal_ && !replay_;
   }
   /// The session was closed with a FATAL of ours, not by its client.
   [[nodiscard]] bool terminated() const { return terminated_; }
@@ -170,6 +199,8 @@ class SessionMachine {
 
  private:
   enum class Pass { forward, drop, inject, hold, close };
+  struct Segment;   // lost_segment.hpp
+  struct Progress;
 
   // client's side (session_machine_client.cpp)
   Pass on_client_message(const pg::Header& header, std::string_view message);
@@ -185,16 +216,20 @@ class SessionMachine {
   Pass protocol_violation(std::string_view what);
   bool ensure_parsed(std::string_view name);
   bool inject_parse(pg::StatementId id);
+  bool parse_for_query();
   void push(pg::RequestKind kind, pg::StatementId statement = pg::no_statement,
             pg::StatementId previous = pg::no_statement);
 
   // server's side (session_machine_server.cpp)
   Pass on_server_message(const pg::Header& header, std::span<char> message);
+  [[nodiscard]] bool answers_client() const;
   Pass on_server_error(std::string_view body);
   Pass on_server_notice(std::string_view message, std::string_view body);
   Pass on_notification(std::span<char> message);
-  Pass on_parameter_status(std::string_view body);
-  Pass on_ready(pg::Owner owner, char status);
+  Pass on_parameter_status(std::string_view message, std::string_view body);
+  Pass pass_aside(std::string_view message);
+  Pass on_ready(const pg::Request& request, char status);
+  void note_answered(std::uint64_t request, char status);
   Pass on_own_reply(char type, std::string_view body);
   void on_completed(const pg::Request& request, std::string_view tag);
   void finish_request(const pg::Request& request);
@@ -205,13 +240,37 @@ class SessionMachine {
   void record_segment();
   void end_snapshot();
 
+  // a second run (session_machine_replay.cpp)
+  bool plan_replay(const std::vector<Segment>& segments, Witness witness, OldBackend old_backend, bool partial);
+  [[nodiscard]] std::string_view obstacle_in_transaction(const std::vector<Segment>& segments, Witness witness) const;
+  [[nodiscard]] std::string_view obstacle_in_journal(std::uint64_t under_way, bool& savepoint) const;
+  std::string_view obstacle_outside(const std::vector<Segment>& segments, Witness witness,
+                                    std::vector<pg::StatementJudgement>& reads) const;
+  [[nodiscard]] bool is_lone_begin(const std::vector<Segment>& segments) const;
+  [[nodiscard]] bool certainly_undone(const Segment& segment, const SegmentEffects& effects, Witness witness) const;
+  [[nodiscard]] bool catching_up() const { return replay_ && replay_->running && !replay_->caught_up; }
+  void begin_replay();
+  void feed_replay();
+  void send_again(const pg::JournalEntry& entry, std::string_view message);
+  void prepare_again(char type, std::string_view message, pg::StatementId previous);
+  Pass on_given(std::string_view message);
+  std::size_t skip_given(std::string_view bytes);
+  Pass on_given_segment(std::uint64_t request, char status);
+  [[nodiscard]] bool is_given_error(std::string_view code);
+  Pass differs(std::string what);
+  void advance_replay();
+  void finish_replay();
+  void forget_journal();
+  void abandon_replay(std::optional<pg::ErrorText> first);
+  /// The client holds a part of a message: nothing else can be said to it before the rest.
+  [[nodiscard]] bool client_in_the_middle() const;
+
   // after a loss (session_machine_loss.cpp)
-  struct Segment;
-  struct Progress;
+  LossResult close_silently(std::string reason);
   void tell_what_is_lost(const pg::Pin& pin);
-  [[nodiscard]] bool is_lone_begin(const Segment& segment) const;
   std::vector<Segment> take_segments();
-  LossResult resolve_segments(Witness witness);
+  LossResult resolve_segments(const std::vector<Segment>& segments, Witness witness,
+                              const std::optional<pg::ErrorText>& first = {});
   void answer_segment(const Segment& segment, Witness witness, Progress& progress);
   void fail_block(const Segment& segment, Progress& progress);
   void answer_in_failed_block(const Segment& segment, const SegmentEffects& effects, Progress& progress);
@@ -245,6 +304,8 @@ class SessionMachine {
   pg::StatementStore statements_;
   pg::SessionState session_;
   SessionStatistics statistics_;
+  pg::Journal journal_;
+  pg::ReplyDigest digest_;  // of what the client was given of the segment that is answered now
 
   // client's side
   std::size_t batch_stream_left_ = 0;  // client_stream_left_ before the bytes shown last
@@ -252,6 +313,7 @@ class SessionMachine {
   enum class Stream { forward, drop };
   Stream client_stream_ = Stream::forward;
   pg::ReplyTracker::Mark batch_;        // before the bytes shown last
+  pg::Journal::Mark batch_journal_;
   std::unordered_map<std::string, pg::StatementId> portals_;  // named portals: what they run
   pg::StatementId unnamed_portal_ = pg::no_statement;
   bool skip_to_sync_ = false;           // a segment was answered with an error here: its rest is dropped up to Sync
@@ -277,8 +339,29 @@ class SessionMachine {
   bool segment_controls_transaction_ = false;  // a BEGIN, COMMIT, … was completed in it
   std::vector<pg::StatementId> set_by_execute_;  // SET and LISTEN of a segment that may still be undone
   bool fatal_forwarded_ = false;        // the server ended the session with an error that is the client's
+  bool commit_warned_ = false;          // WARNING 57P01 or 57P02 since the last ReadyForQuery: FATAL 57P01 is no proof then
   LossReport loss_;
-  pg::StatementId rerun_ = pg::no_statement;  // a Query that goes to the next backend first
+
+  // a second run
+  struct Replay {
+    bool transaction = false;  // else statements outside one
+    bool partial = false;      // the client holds a part of a message
+    // How the segment under way stood at the loss; counts until the second run has come as far.
+    bool failed = false, copying = false, open = false;
+    pg::ReplyMark given;                         // what the client had of it
+    std::deque<pg::Request> pending;             // of the client's, without an answer, not sent again yet
+    std::vector<pg::StatementJudgement> reads;   // to be borne out by the catalog
+    std::size_t answered = 0;                    // segments that the client has whole and that are not compared yet
+    std::size_t entry = 0, byte = 0;             // of the journal, to be sent next
+    std::size_t compared = 0;                    // entries of the journal before it are compared
+    bool running = false, caught_up = false;
+    std::string difference;
+  };
+  std::optional<Replay> replay_;
+  bool replayed_ = false;           // once only: until the client is at rest outside a transaction
+  bool reads_proven_ = false;       // what is run again only reads: lost again, or different, it left nothing behind
+  std::string replay_obstacle_;
+  std::string deferred_output_;     // waits for the end of the message that the client holds a part of
 
   // lost transaction
   bool lost_error_pending_ = false;

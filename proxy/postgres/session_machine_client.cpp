@@ -21,6 +21,7 @@ bool carries_text(char type) { return type == front::query || type == front::par
 
 Step SessionMachine::on_client_bytes(std::string_view bytes) {
   batch_ = tracker_.mark();
+  batch_journal_ = journal_.mark();
   batch_stream_left_ = client_stream_left_;
   std::size_t at = 0;
   const auto step = [&](Step::Next next, std::size_t consume, std::size_t want = 0) {
@@ -31,9 +32,11 @@ Step SessionMachine::on_client_bytes(std::string_view bytes) {
   if (!server_output.empty()) return step(Step::Next::again, 0);
   for (;;) {
     if (client_stream_left_ > 0) {
-      if (client_stream_ == Stream::forward && state_ != SessionState::attached) return step(Step::Next::hold, at);
+      const bool relays = state_ == SessionState::attached && !replay_;
+      if (client_stream_ == Stream::forward && !relays) return step(Step::Next::hold, at);
       const auto size = std::min(client_stream_left_, bytes.size() - at);
       client_stream_left_ -= size;
+      if (client_stream_ == Stream::forward) journal_.append_more(bytes.substr(at, size));
       if (client_stream_ == Stream::drop) {
         return step(size == 0 ? Step::Next::read : Step::Next::again, at + size);
       }
@@ -79,6 +82,7 @@ Step SessionMachine::on_client_bytes(std::string_view bytes) {
 void SessionMachine::unwind_client_bytes() {
   scratch_.clear();
   tracker_.unwind(batch_, scratch_);
+  journal_.unwind(batch_journal_);
   client_stream_left_ = batch_stream_left_;
   for (const auto& request : scratch_) take_back(request);
   scratch_.clear();
@@ -92,7 +96,7 @@ SessionMachine::Pass SessionMachine::on_client_message(const pg::Header& header,
     state_ = SessionState::closed;
     return Pass::close;
   }
-  if (state_ == SessionState::losing) return Pass::hold;
+  if (state_ == SessionState::losing || replay_) return Pass::hold;
   if (skip_to_sync_) {
     if (header.type != front::sync) return Pass::drop;
     skip_to_sync_ = local_segment_ = false;
@@ -102,7 +106,13 @@ SessionMachine::Pass SessionMachine::on_client_message(const pg::Header& header,
   }
   if (state_ == SessionState::lost_transaction) return answer_in_lost_transaction(header, message);
   if (state_ == SessionState::attached && !refusal_) {
-    return message.empty() ? stream_client_message(header) : relay_client_message(header, message);
+    const auto number = tracker_.last_number();
+    const auto pass = message.empty() ? stream_client_message(header) : relay_client_message(header, message);
+    if (pass == Pass::forward) {
+      const bool asks = tracker_.last_number() != number;
+      journal_.append(header.type, message, asks ? tracker_.last_number() : pg::JournalEntry::no_request);
+    }
+    return pass;
   }
   switch (header.type) {
     case front::sync:
@@ -173,31 +183,36 @@ SessionMachine::Pass SessionMachine::on_query(std::string_view message, std::str
   const auto text = reader.cstring();
   if (!reader.check()) return protocol_violation("a Query message is malformed");
   const auto id = statements_.add_query(message, text);
-  if (statements_[id].scan.uses_prepared) {
-    bool injected = false;
-    const bool open = tracker_.segment_open();
-    statements_.each_name([&](const std::string&, pg::StatementId named) {
-      if (statements_[named].backend == backend_ || !statements_[named].has_text()) return;
-      if (!inject_parse(named)) return;
-      injected = true;
-      if (open) return;
-      // A segment of its own, so that its failure does not make the server skip the client's query.
-      pg::write_sync(server_output);
-      pg::Request sync;
-      sync.kind = pg::RequestKind::sync;
-      sync.owner = pg::Owner::injected;
-      static_cast<void>(tracker_.push(sync));
-    });
-    if (injected) {
-      statements_.release(id);
-      return Pass::inject;
-    }
+  if (statements_[id].scan.uses_prepared && parse_for_query()) {
+    statements_.release(id);
+    return Pass::inject;
   }
   // A simple query ends the unnamed statement (protocol documentation, "Extended Query").
   statements_.drop_name({});
   ++statistics_.statements;
   push(pg::RequestKind::query, id);
   return Pass::forward;
+}
+
+/// A text names prepared statements: those that this backend does not know are parsed again. False when it knows all.
+bool SessionMachine::parse_for_query() {
+  bool injected = false;
+  const bool open = tracker_.segment_open();
+  statements_.each_name([&](const std::string&, pg::StatementId named) {
+    const auto& statement = statements_[named];
+    if (statement.backend == backend_ || !statement.has_text()) return;
+    if (replay_ && statement.born >= journal_.first_request()) return;  // the second run comes to it by itself
+    if (!inject_parse(named)) return;
+    injected = true;
+    if (open) return;
+    // A segment of its own, so that its failure does not make the server skip the client's query.
+    pg::write_sync(server_output);
+    pg::Request sync;
+    sync.kind = pg::RequestKind::sync;
+    sync.owner = pg::Owner::injected;
+    static_cast<void>(tracker_.push(sync));
+  });
+  return injected;
 }
 
 SessionMachine::Pass SessionMachine::on_parse(std::string_view message, std::string_view body) {
@@ -209,6 +224,7 @@ SessionMachine::Pass SessionMachine::on_parse(std::string_view message, std::str
   statements_[id].backend = backend_;
   const auto previous = statements_.bind_name(parse->name, id);
   push(pg::RequestKind::parse, id, previous);
+  statements_[id].born = tracker_.last_number();
   return Pass::forward;
 }
 
@@ -320,17 +336,19 @@ void SessionMachine::push(pg::RequestKind kind, pg::StatementId statement, pg::S
 }
 
 void SessionMachine::refuse(std::string_view code, std::string message) {
-  if (runs_again()) {
-    statements_.release(std::exchange(rerun_, pg::no_statement));
-    pg::write_error(client_output, {"ERROR", code, message});
-    return pg::write_ready_for_query(client_output, status_);
+  if (replay_) {
+    loss_.message = message;
+    // What began in a transaction was lost with it; a cancel is answered as one.
+    const bool told = status_ == 'I' || code == "57014";
+    return abandon_replay(told ? std::optional<pg::ErrorText>({"ERROR", code, message}) : std::nullopt);
   }
   refusal_ = Refusal{std::string(code), std::move(message), false};
 }
 
 void SessionMachine::terminate(std::string_view code, std::string_view message) {
   if (state_ == SessionState::closed) return;
-  pg::write_error(client_output, {"FATAL", code, message});
+  // A client in the middle of a message would take the error for a part of it.
+  if (!client_in_the_middle()) pg::write_error(client_output, {"FATAL", code, message});
   terminated_ = true;
   state_ = SessionState::closed;
 }

@@ -1,34 +1,15 @@
 // What a client is told when its backend is lost: the table of docs/transparency.md, row by row.
 // The order of promises: never a wrong answer; then the session lives; then transparency.
+#include <algorithm>
 #include <utility>
 
+#include "proxy/postgres/lost_segment.hpp"
 #include "proxy/postgres/segment_effects.hpp"
 #include "proxy/postgres/session_machine.hpp"
 
 namespace holdfast::proxy::postgres {
 
 namespace back = pg::backend;
-
-/// The requests that end together: one Query, or an extended segment up to its Sync.
-struct SessionMachine::Segment {
-  std::vector<pg::StatementId> executed;  // answered, but no ReadyForQuery has confirmed them
-  std::vector<pg::Request> requests;      // those without an answer yet, Sync included
-  bool simple = false;                // a Query or a function call
-  bool open = false;                  // its Sync was not sent
-  bool failed = false;                // its error has reached the client
-  bool copying = false;               // its COPY data was not ended
-  bool commit_behind = false;         // a segment behind it, sent as well, may have committed
-
-  /// All but ReadyForQuery has been delivered.
-  [[nodiscard]] bool answered() const { return requests.size() == 1 && requests[0].kind == pg::RequestKind::sync; }
-};
-
-/// Where the client's transaction stands while the segments are answered one after the other.
-struct SessionMachine::Progress {
-  char status = 'I';
-  bool lost_here = false;  // 'E' only by an answer of ours: the server may have done what stands behind
-  bool unsure = false;     // an outcome is unknown, and with it where the server stood behind it
-};
 
 namespace {
 
@@ -38,17 +19,18 @@ constexpr std::string_view aborted_text =
 
 }  // namespace
 
-LossResult SessionMachine::resolve_loss(Witness witness) {
+LossResult SessionMachine::resolve_loss(Witness witness, OldBackend old_backend) {
   if (state_ != SessionState::losing) return {};
+  replay_obstacle_.clear();
   if (snapshot_ != Snapshot::none) {
     snapshot_ = Snapshot::none;
     session_.want_snapshot();
   }
-  // A message that the client has in part cannot be completed or taken back; an error of its own ends the session.
-  if (server_stream_left_ > 0 || fatal_forwarded_) {
-    state_ = SessionState::closed;
-    return {LossResult::Then::close, fatal_forwarded_ ? "server_error" : "partial_message"};
-  }
+  // An error of the client's own ends the session.
+  if (fatal_forwarded_) return close_silently("server_error");
+  // A message that the client has in part can be completed by a second run alone.
+  const bool partial = client_in_the_middle();
+  if (partial && session_.pin()) return close_silently("partial_message");
   if (held_ready_ || snapshot_overdue_) {
     // The statement is done, but what it set is not known: the session cannot be built again as it was.
     const pg::Pin unknown{"unconfirmed_state", "a setting whose new value is not known"};
@@ -66,7 +48,19 @@ LossResult SessionMachine::resolve_loss(Witness witness) {
   } else if (pin) {
     tell_what_is_lost(*pin);
   }
-  return resolve_segments(witness);
+  const auto segments = take_segments();
+  if (plan_replay(segments, witness, old_backend, partial)) {
+    state_ = SessionState::detached;
+    server_stream_left_ = 0;
+    return {LossResult::Then::attach_now, {}};
+  }
+  if (partial) return close_silently("partial_message");
+  return resolve_segments(segments, witness);
+}
+
+LossResult SessionMachine::close_silently(std::string reason) {
+  state_ = SessionState::closed;
+  return {LossResult::Then::close, std::move(reason)};
 }
 
 LossResult SessionMachine::give_up(const pg::Pin& pin) {
@@ -90,24 +84,37 @@ std::vector<SessionMachine::Segment> SessionMachine::take_segments() {
   std::vector<Segment> segments;
   Segment current;
   current.failed = tracker_.failed();
-  const bool copying = tracker_.copying_in();
+  bool copying = tracker_.copying_in();
+  bool open = tracker_.segment_open();
+  if (replay_) {
+    // A second run that did not come as far as the first: what counts is what the client had then.
+    if (!replay_->caught_up) {
+      current.failed = replay_->failed;
+      copying = replay_->copying;
+    }
+    if (replay_->entry < journal_.size()) open = replay_->open;
+  }
+  const auto take = [&](const pg::Request& request) {
+    current.requests.push_back(request);
+    const bool simple =
+        request.kind == pg::RequestKind::query || request.kind == pg::RequestKind::function_call;
+    if (!simple && request.kind != pg::RequestKind::sync) return;
+    current.simple = simple;
+    segments.push_back(std::exchange(current, Segment{}));
+  };
   const auto& requests = tracker_.requests();
   const auto size = requests.size();
   for (std::size_t i = 0; i < size; ++i) {
     const auto& request = requests[i];
-    if (request.owner != pg::Owner::client) {
+    if (request.owner == pg::Owner::client) {
+      take(request);
+    } else if (request.owner != pg::Owner::replay) {
       if (request.kind == pg::RequestKind::parse) statements_.release(request.statement);
       if (request.kind == pg::RequestKind::sync) current.failed = false;  // the failure was one of ours
-      continue;
     }
-    current.requests.push_back(request);
-    const bool simple =
-        request.kind == pg::RequestKind::query || request.kind == pg::RequestKind::function_call;
-    if (!simple && request.kind != pg::RequestKind::sync) continue;
-    current.simple = simple;
-    segments.push_back(std::exchange(current, Segment{}));
   }
-  if (tracker_.segment_open()) {
+  if (replay_) std::ranges::for_each(replay_->pending, take);
+  if (open) {
     current.open = true;
     segments.push_back(std::move(current));
   }
@@ -126,16 +133,16 @@ std::vector<SessionMachine::Segment> SessionMachine::take_segments() {
   return segments;
 }
 
-LossResult SessionMachine::resolve_segments(Witness witness) {
-  const auto segments = take_segments();
-  if (status_ == 'I' && segments.size() == 1 && is_lone_begin(segments.front())) {
-    rerun_ = segments.front().requests.front().statement;
-    detach();
-    return {LossResult::Then::attach_now, {}};
-  }
+/// `first`: what is said of the first of them, where that is known already.
+LossResult SessionMachine::resolve_segments(const std::vector<Segment>& segments, Witness witness,
+                                            const std::optional<pg::ErrorText>& first) {
   Progress progress{status_, false};
   for (const auto& segment : segments) {
-    answer_segment(segment, witness, progress);
+    if (first && &segment == &segments.front() && !segment.failed) {
+      fail_segment(segment, *first, status_ == 'I' ? 'I' : 'E', progress);
+    } else {
+      answer_segment(segment, witness, progress);
+    }
     for (const auto& request : segment.requests) {
       if (request.kind == pg::RequestKind::parse && request.statement != pg::no_statement) {
         statements_.release(request.previous);
@@ -153,16 +160,6 @@ LossResult SessionMachine::resolve_segments(Witness witness) {
   if (status_ == 'T') ++statistics_.transactions_lost;
   enter_lost_transaction(status_ == 'T');
   return {};
-}
-
-/// A Query that only begins a transaction, not answered yet: it had no effect that outlives its server.
-bool SessionMachine::is_lone_begin(const Segment& segment) const {
-  if (!segment.simple || segment.requests.size() != 1 || !segment.executed.empty()) return false;
-  const auto& request = segment.requests.front();
-  if (request.kind != pg::RequestKind::query || request.completed_part || !statements_[request.statement].has_text()) {
-    return false;
-  }
-  return judge_segment({statements_, session_}, {}, segment.requests, 'I').only_begin;
 }
 
 /// The error for a transaction that is lost. One that the server ended by its own rules keeps the server's words.
@@ -186,7 +183,7 @@ void SessionMachine::answer_segment(const Segment& segment, Witness witness, Pro
     status_after_skip_ = progress.status;
     return;
   }
-  const bool completed = segment.simple && segment.requests.back().completed_part;
+  const bool completed = segment.completed();
   if ((completed || segment.answered()) && effects.plain_end) {
     // Its CommandComplete came after the transaction's end: only ReadyForQuery is missing.
     progress = {};
@@ -250,7 +247,7 @@ void SessionMachine::answer_in_block(const Segment& segment, const SegmentEffect
 
 void SessionMachine::answer_outside_block(const Segment& segment, const SegmentEffects& effects, Witness witness,
                                           Progress& progress) {
-  const bool completed = segment.simple && segment.requests.back().completed_part;
+  const bool completed = segment.completed();
   const bool stays_outside = effects.status_after('I') == 'I';
   if (completed && effects.single && stays_outside) {
     // CommandComplete of a single simple statement comes after its commit: only ReadyForQuery is missing.
@@ -270,7 +267,7 @@ void SessionMachine::answer_outside_block(const Segment& segment, const SegmentE
                         'I', progress);
   }
   const bool not_sent_whole = (segment.open || segment.copying) && effects.undoable && !effects.may_commit;
-  if (effects.only_reads || not_sent_whole) {
+  if (effects.only_reads || reads_proven_ || not_sent_whole) {
     return fail_segment(segment, {"ERROR", "40001", "the statement was lost with its server; run it again"}, 'I',
                         progress);
   }
@@ -334,6 +331,7 @@ void SessionMachine::detach() {
   statements_.release(std::exchange(unnamed_portal_, pg::no_statement));
   backend_process_id_ = 0;
   forget_segment();
+  forget_journal();
   if (client_stream_left_ > 0) client_stream_ = Stream::drop;  // the rest of a message that was cut
 }
 

@@ -35,9 +35,19 @@ Step SessionMachine::on_server_bytes(std::span<char> bytes) {
   for (;;) {
     if (server_stream_left_ > 0) {
       const auto size = std::min(server_stream_left_, bytes.size() - at);
+      const std::string_view part(bytes.data() + at, size);
+      if (catching_up() && size > 0) {
+        const auto given = skip_given(part);
+        if (replay_differed()) return step(Step::Next::lost, at);
+        server_stream_left_ -= given;
+        advance_replay();
+        return step(Step::Next::again, at + given);
+      }
+      if (journal_.enabled()) digest_.add(part);
       server_stream_left_ -= size;
       at += size;
       if (server_stream_left_ > 0) return step(Step::Next::read, at);
+      advance_replay();
     }
     const auto rest = bytes.subspan(at);
     pg::Header header;
@@ -47,14 +57,17 @@ Step SessionMachine::on_server_bytes(std::span<char> bytes) {
       loss_.message = "the server sent a message with an invalid length";
       return step(Step::Next::lost, at);
     }
+    if (!deferred_output_.empty() && !client_in_the_middle()) {
+      client_output += std::exchange(deferred_output_, {});
+      return step(Step::Next::again, at);
+    }
     if (!held_notice_.empty()) {
       // Anything that follows the warning shows that it did not announce the end.
       client_output += std::exchange(held_notice_, {});
       return step(Step::Next::again, at);
     }
     if (rest.size() < header.size) {
-      const bool clients = tracker_.empty() || tracker_.requests()[0].owner == pg::Owner::client;
-      const bool streamed = clients && header.size > options_.message_buffer &&
+      const bool streamed = answers_client() && header.size > options_.message_buffer &&
                             (header.type == back::data_row || header.type == back::copy_data ||
                              header.type == back::function_result || header.type == back::row_description);
       if (!streamed) return step(Step::Next::read, at, header.size);
@@ -66,9 +79,11 @@ Step SessionMachine::on_server_bytes(std::span<char> bytes) {
     }
     switch (on_server_message(header, rest.first(header.size))) {
       case Pass::forward: at += header.size; break;
-      case Pass::drop: return step(Step::Next::again, at + header.size);
+      case Pass::drop: advance_replay(); return step(Step::Next::again, at + header.size);
       default: return step(Step::Next::lost, at);
     }
+    advance_replay();
+    if (!server_output.empty()) return step(Step::Next::again, at);
     if (!client_output.empty()) return step(Step::Next::again, at);
   }
 }
@@ -79,11 +94,10 @@ SessionMachine::Pass SessionMachine::on_server_message(const pg::Header& header,
   switch (header.type) {
     case back::data_row:
     case back::copy_data:
-      if (tracker_.empty() || tracker_.requests().front().owner == pg::Owner::client) return Pass::forward;
-      return on_own_reply(header.type, body);
+      return answers_client() ? on_given(whole) : on_own_reply(header.type, body);
     case back::notice: return on_server_notice(whole, body);
     case back::notification: return on_notification(message);
-    case back::parameter_status: return on_parameter_status(body);
+    case back::parameter_status: return on_parameter_status(whole, body);
     case back::error: return on_server_error(body);
     default: break;
   }
@@ -98,8 +112,16 @@ SessionMachine::Pass SessionMachine::on_server_message(const pg::Header& header,
   }
   if (header.type == back::command_complete) on_completed(reply.request, pg::command_tag(body));
   if (reply.finished) finish_request(reply.request);
-  if (reply.ready) return on_ready(reply.owner, body.empty() ? 'I' : body[0]);
-  return reply.owner == pg::Owner::client ? Pass::forward : on_own_reply(header.type, body);
+  if (reply.ready) return on_ready(reply.request, body[0]);
+  const bool clients = reply.owner == pg::Owner::client || reply.owner == pg::Owner::replay;
+  return clients ? on_given(whole) : on_own_reply(header.type, body);
+}
+
+/// What comes next is a reply to something that the client has sent.
+bool SessionMachine::answers_client() const {
+  if (tracker_.empty()) return true;
+  const auto owner = tracker_.requests()[0].owner;
+  return owner == pg::Owner::client || owner == pg::Owner::replay;
 }
 
 void SessionMachine::finish_request(const pg::Request& request) {
@@ -174,12 +196,16 @@ void SessionMachine::record_segment() {
   }
 }
 
-SessionMachine::Pass SessionMachine::on_ready(pg::Owner owner, char status) {
-  if (owner == pg::Owner::injected) return Pass::drop;
-  if (owner == pg::Owner::holdfast) {
+SessionMachine::Pass SessionMachine::on_ready(const pg::Request& request, char status) {
+  if (request.owner == pg::Owner::injected) return Pass::drop;
+  if (request.owner == pg::Owner::holdfast) {
     end_snapshot();
     return Pass::drop;
   }
+  if (request.owner == pg::Owner::replay) return on_given_segment(request.number, status);
+  if (catching_up()) return differs("a statement gave less than the first time");
+  commit_warned_ = false;
+  if (journal_.enabled()) note_answered(request.number, status);
   // In a transaction it is not known yet how that ends.
   if (status != 'I') status_ = status;
   record_segment();
@@ -208,9 +234,14 @@ SessionMachine::Pass SessionMachine::on_server_error(std::string_view body) {
       loss_ = {std::string(fields->code), std::string(fields->message)};
       return Pass::drop;
     }
+    if (client_in_the_middle()) return differs("the server ended the session");
     fatal_forwarded_ = true;
     return Pass::forward;
   }
+  const bool ours = !answers_client();
+  const bool given = catching_up();
+  if (given && (ours || !is_given_error(fields->code))) return differs("a statement failed: " + std::string(fields->message));
+  if (!ours && !given && journal_.enabled()) digest_.add_error(fields->code);
   scratch_.clear();
   const auto owner = tracker_.on_error(scratch_);
   drop_skipped();
@@ -225,6 +256,7 @@ SessionMachine::Pass SessionMachine::on_server_error(std::string_view body) {
   const bool apart = owner == pg::Owner::injected && !tracker_.empty() &&
                      tracker_.requests()[0].owner == pg::Owner::injected;
   if (apart) return Pass::drop;
+  if (given) return Pass::drop;
   if (owner != pg::Owner::holdfast) return Pass::forward;
   if (snapshot_ == Snapshot::running) snapshot_ = Snapshot::failed;
   return Pass::drop;
@@ -258,9 +290,10 @@ SessionMachine::Pass SessionMachine::on_server_notice(std::string_view message, 
   const auto fields = pg::parse_error(body);
   if (fields && fields->severity == "WARNING" && (fields->code == "57P01" || fields->code == "57P02")) {
     held_notice_.assign(message);
+    commit_warned_ = true;
     return Pass::drop;
   }
-  return Pass::forward;
+  return catching_up() ? Pass::drop : Pass::forward;
 }
 
 SessionMachine::Pass SessionMachine::on_notification(std::span<char> message) {
@@ -270,14 +303,21 @@ SessionMachine::Pass SessionMachine::on_notification(std::span<char> message) {
   if (static_cast<std::int32_t>(pg::load_u32(at)) == backend_process_id_) {
     pg::store_u32(at, static_cast<std::uint32_t>(virtual_process_id_));
   }
-  return Pass::forward;
+  return pass_aside({message.data(), message.size()});
 }
 
-SessionMachine::Pass SessionMachine::on_parameter_status(std::string_view body) {
+/// What answers no request goes between two messages, never into one that the client holds a part of.
+SessionMachine::Pass SessionMachine::pass_aside(std::string_view message) {
+  if (!client_in_the_middle()) return Pass::forward;
+  deferred_output_ += message;
+  return Pass::drop;
+}
+
+SessionMachine::Pass SessionMachine::on_parameter_status(std::string_view message, std::string_view body) {
   if (const auto parameter = pg::parse_parameter_status(body)) {
     told_.insert_or_assign(std::string(parameter->first), std::string(parameter->second));
   }
-  return Pass::forward;
+  return pass_aside(message);
 }
 
 /// Replies to statements of ours.

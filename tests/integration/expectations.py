@@ -1,10 +1,4 @@
-"""What this release promises where later ones promise more: one place to change when lost work is run again.
-
-`REPLAY` False: statements and transactions that a loss interrupts end with the accurate error, and the session lives.
-True: where the table in docs/transparency.md says T, the client sees their result instead.
-"""
-
-REPLAY = False
+"""What clients are promised: codes, faults, and the states that a lost statement or transaction leaves behind."""
 
 LOST = "40001"  # Certainly had no effect: try again.
 UNKNOWN = "08007"  # May have committed: look.

@@ -310,6 +310,13 @@ class PostgresServer:
         rows = self.query("SELECT pid FROM pg_stat_activity WHERE usename = %s AND backend_type = 'client backend'", (user,))
         return [pid for (pid,) in rows]
 
+    def open_transaction(self, user="app"):
+        """The pid of the one backend of this role that is idle in a transaction, as the server sees it."""
+        sql = "SELECT pid FROM pg_stat_activity WHERE usename = %s AND state LIKE 'idle in transaction%%'"
+        rows = wait_for(lambda: self.query(sql, (user,)), 10.0, "a backend is idle in a transaction")
+        assert len(rows) == 1, rows
+        return rows[0][0]
+
     def wait_until_running(self, fragment, state="active"):
         """The pid of the backend whose current statement contains `fragment`, as soon as there is one in that state."""
         sql = ("SELECT pid FROM pg_stat_activity WHERE state = %s AND position(%s in query) > 0"

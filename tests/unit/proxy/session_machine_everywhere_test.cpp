@@ -105,10 +105,23 @@ TEST_P(EveryTalk, passes_unchanged_however_its_bytes_are_cut) {
 
 enum class After { refused, attached };
 
+/// What the client has seen when the backend was lost and everything was run again must be what it sees without a loss.
+std::string without_loss(const Talk& talk) {
+  return play(talk, [](const std::string& bytes, auto send) { send(bytes); }).to_client;
+}
+
+bool names_a_loss(const std::string& bytes) {
+  const auto shown = brief(bytes);
+  return shown.find("E:40001") != std::string::npos || shown.find("E:08007") != std::string::npos ||
+         shown.find("57P0") != std::string::npos;
+}
+
 /// Plays a talk byte by byte and loses the backend before byte number `moment`, counted over both directions; then the
 /// client says what it had left to say. False when the talk was over before.
-bool play_with_loss(const Talk& talk, std::size_t moment, After after, std::string_view last_words) {
-  SessionScript script;
+bool play_with_loss(const Talk& talk, std::size_t moment, After after, std::string_view last_words,
+                    SessionOptions options = {}, std::size_t* transparent = nullptr) {
+  SessionScript script(std::move(options));
+  std::string seen;
   ModelServer server;
   ClientChecker checker;
   std::size_t bytes = 0;
@@ -133,8 +146,11 @@ bool play_with_loss(const Talk& talk, std::size_t moment, After after, std::stri
         }
         continue;
       }
-      checker.received(script.to_client());
-      if (ended || !script.held()) return;
+      const auto got = script.to_client();
+      checker.received(got);
+      seen += got;
+      const bool waits = script.held() || (script.machine.replaying() && script.machine.state() == SessionState::detached);
+      if (ended || !waits) return;
       // Each round answers something or hands it to a server that answers everything.
       if (after == After::attached) {
         EXPECT_TRUE(script.attach());
@@ -161,6 +177,11 @@ bool play_with_loss(const Talk& talk, std::size_t moment, After after, std::stri
     return within;
   }
   EXPECT_TRUE(checker.settled()) << "something was left without an answer";
+  EXPECT_FALSE(script.machine.replaying());
+  if (transparent != nullptr && within && !names_a_loss(seen)) {
+    ++*transparent;
+    EXPECT_EQ(brief(seen), brief(without_loss(talk))) << "the client has seen something else";
+  }
   if (checker.status() != 'I') {
     const auto rollback = query("ROLLBACK");
     checker.sent(rollback);
@@ -190,6 +211,21 @@ TEST_P(EveryTalk, stays_legal_wherever_its_backend_is_lost) {
       EXPECT_GT(moment, 10U);
     }
   }
+}
+
+TEST_P(EveryTalk, is_run_again_unseen_or_named_as_lost_wherever_its_backend_is_lost) {
+  std::size_t transparent = 0, moment = 0;
+  for (const auto after : {After::refused, After::attached}) {
+    for (const auto& words : {std::string(), error("57P01", "FATAL"), notice("WARNING", "57P02", "shutdown")}) {
+      moment = 0;
+      while (play_with_loss(GetParam(), moment, after, words, with_replay(), &transparent)) {
+        ASSERT_FALSE(HasFailure()) << "lost before byte " << moment << ", words " << brief(words);
+        ++moment;
+      }
+    }
+  }
+  RecordProperty("transparent", static_cast<int>(transparent));
+  EXPECT_GT(transparent, 0U);
 }
 
 INSTANTIATE_TEST_SUITE_P(session_machine, EveryTalk, ::testing::ValuesIn(talks()),

@@ -139,7 +139,7 @@ TEST(loss_outside_a_transaction, of_an_execute_is_judged_by_what_it_runs) {
 }
 
 TEST(loss_outside_a_transaction, of_a_begin_alone_is_no_loss_it_is_sent_again) {
-  SessionScript script;
+  SessionScript script(with_replay());
   script.client_sends(query("BEGIN"));
   EXPECT_EQ(script.server_closes().then, LossResult::Then::attach_now);
   script.expect_to_client("");
@@ -155,7 +155,7 @@ TEST(loss_outside_a_transaction, of_a_begin_alone_is_no_loss_it_is_sent_again) {
 }
 
 TEST(loss_outside_a_transaction, of_a_begin_that_finds_no_server_is_told_when_its_time_is_over) {
-  SessionScript script;
+  SessionScript script(with_replay());
   script.client_sends(query("START TRANSACTION READ ONLY"));
   script.server_closes();
   script.refuse("57P03", "no upstream");

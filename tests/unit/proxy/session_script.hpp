@@ -214,6 +214,13 @@ inline Parameters server_parameters() {
   return {{"server_version", "15.4"}, {"server_encoding", "UTF8"}, {"integer_datetimes", "on"}, {"TimeZone", "UTC"}};
 }
 
+/// What is lost may be run again.
+inline SessionOptions with_replay() {
+  SessionOptions options;
+  options.replay_limit = 64 * 1024;
+  return options;
+}
+
 /// One session. Outputs are collected until they are expected.
 class SessionScript {
  public:
@@ -244,7 +251,10 @@ class SessionScript {
     pump_client();
     return result;
   }
-  bool attach(std::int32_t process_id = 200, Parameters parameters = server_parameters()) {
+  /// `reads`: what the new backend's catalog says of reads that are to be run again.
+  bool attach(std::int32_t process_id = 200, Parameters parameters = server_parameters(),
+              SessionMachine::Reads reads = SessionMachine::Reads::proven) {
+    if (!machine.unproven_reads().empty()) machine.on_reads_judged(reads);
     const bool fits = machine.on_attached(process_id, std::move(parameters), SessionMachine::Attachment::again);
     flush();
     pump_client();
@@ -252,6 +262,7 @@ class SessionScript {
   }
   void refuse(std::string_view code, std::string text) {
     machine.refuse(code, std::move(text));
+    flush();
     pump_client();
   }
   void snapshot() {
@@ -294,6 +305,11 @@ class SessionScript {
     }
   }
   void pump_server() {
+    const bool replaying = machine.replaying();
+    show_server_bytes();
+    if (replaying && !machine.replaying()) pump_client();
+  }
+  void show_server_bytes() {
     for (int rounds = 0;; ++rounds) {
       ASSERT_LT(rounds, 1'000'000) << "the machine does not come to an end";
       std::vector<char> shown(server_in_.begin(), server_in_.end());

@@ -179,7 +179,7 @@ class LineSession {
       backend_ = std::move(socket);
       if (std::exchange(attached_before_, true)) {
         counters_.sessions_restored.add(1);
-        upstream_.session_restored();
+        upstream_.session_restored(0);
       }
       co_return std::nullopt;
     }

@@ -1,0 +1,44 @@
+// A running digest (XXH3) of what a client was given of one segment, so that a second run can be compared with the first.
+// What may differ between two runs of the same statements is left out: notices, ParameterStatus, the words of an error.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string_view>
+
+namespace holdfast::postgres {
+
+/// How much was given, and its digest; equal where the same was given.
+struct ReplyMark {
+  std::uint64_t bytes = 0;
+  std::uint64_t hash = 0;
+  bool failed = false;  // an error was among it
+  auto operator<=>(const ReplyMark&) const = default;
+};
+
+class ReplyDigest {
+ public:
+  ReplyDigest();
+  ~ReplyDigest();
+  ReplyDigest(ReplyDigest&&) noexcept;
+  ReplyDigest& operator=(ReplyDigest&&) noexcept;
+
+  /// Bytes of a reply, as the server sent them.
+  void add(std::string_view bytes);
+  /// An ErrorResponse counts by its SQLSTATE alone.
+  void add_error(std::string_view code);
+  [[nodiscard]] std::uint64_t bytes() const { return bytes_; }
+  [[nodiscard]] ReplyMark mark() const;
+  void reset() {
+    bytes_ = 0;
+    failed_ = false;
+  }
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;  // made for the first byte
+  std::uint64_t bytes_ = 0;
+  bool failed_ = false;
+};
+
+}  // namespace holdfast::postgres

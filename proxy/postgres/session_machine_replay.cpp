@@ -1,0 +1,422 @@
+// The second run: what a client lost with its backend is sent again to the next one, from the journal and segment by
+// segment, and what comes back is compared with what the client was given. Where it is the same, the client sees nothing
+// but time; at the first difference the new backend is left, and the client is told of its loss.
+// What may be run again is decided here too, by parse trees (replay_judge.hpp); the order of promises is
+// session_machine_loss.cpp's.
+#include <algorithm>
+#include <cassert>
+#include <unordered_set>
+#include <utility>
+
+#include "proxy/postgres/lost_segment.hpp"
+#include "proxy/postgres/replay_judge.hpp"
+#include "proxy/postgres/segment_effects.hpp"
+#include "proxy/postgres/session_machine.hpp"
+
+namespace holdfast::proxy::postgres {
+
+namespace front = pg::frontend;
+
+namespace {
+
+/// No obstacle, and no need: what is owed can be said without a server.
+constexpr std::string_view answered = "answered";
+
+std::optional<pg::RequestKind> request_kind(char type) {
+  switch (type) {
+    case front::query: return pg::RequestKind::query;
+    case front::parse: return pg::RequestKind::parse;
+    case front::bind: return pg::RequestKind::bind;
+    case front::describe: return pg::RequestKind::describe;
+    case front::execute: return pg::RequestKind::execute;
+    case front::close: return pg::RequestKind::close;
+    case front::function_call: return pg::RequestKind::function_call;
+    case front::copy_done: case front::copy_fail: return pg::RequestKind::copy_end;
+    case front::sync: return pg::RequestKind::sync;
+    default: return std::nullopt;
+  }
+}
+
+bool ends_segment(pg::RequestKind kind) {
+  return kind == pg::RequestKind::query || kind == pg::RequestKind::function_call || kind == pg::RequestKind::sync;
+}
+
+/// The parser reads a text as this server does: its literals and its characters are cut alike.
+bool reads_alike(const Parameters& parameters) {
+  const auto value = [&](std::string_view name) {
+    const auto found = parameters.find(name);
+    return found == parameters.end() ? std::string_view() : std::string_view(found->second);
+  };
+  if (value("standard_conforming_strings") == "off") return false;
+  // In these the second byte of a character can look like a quote or a backslash (PostgreSQL documentation,
+  // "Character Set Support": client-side only encodings).
+  for (const std::string_view encoding : {"BIG5", "GB18030", "GBK", "JOHAB", "SJIS", "SHIFT_JIS_2004", "UHC"}) {
+    if (value("client_encoding") == encoding) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+// ---- may it run again? ----
+
+bool SessionMachine::plan_replay(const std::vector<Segment>& segments, Witness witness, OldBackend old_backend,
+                                 bool partial) {
+  const bool again = replay_.has_value() || replayed_;
+  const auto difference = replay_ ? replay_->difference : std::string();
+  const bool transaction = status_ != 'I';
+  replay_.reset();
+  replay_obstacle_.clear();
+  if (!transaction && segments.empty()) return false;
+  Replay plan;
+  const auto obstacle = [&]() -> std::string {
+    if (!journal_.enabled()) return "replay_off";
+    if (!difference.empty()) return "different_result";
+    if (again && !(!transaction && is_lone_begin(segments))) return "second_loss";
+    if (journal_.overflowed()) return "replay_limit";
+    if (refusal_) return "lost_state";
+    if (loss_.code == "25P03" || loss_.code == "25P04") return "server_rule";
+    if (witness == Witness::alive && loss_.code == "57P01") return "administrator";
+    if (!reads_alike(told_)) return "encoding";
+    if (transaction && old_backend != OldBackend::gone) return "old_backend";
+    return std::string(transaction ? obstacle_in_transaction(segments, witness)
+                                   : obstacle_outside(segments, witness, plan.reads));
+  }();
+  if (obstacle == answered) return false;
+  if (!obstacle.empty()) {
+    replay_obstacle_ = obstacle;
+    ++(transaction ? statistics_.transactions_not_replayed : statistics_.statements_not_replayed);
+    return false;
+  }
+  plan.transaction = transaction;
+  plan.partial = partial;
+  plan.given = digest_.mark();
+  for (const auto& segment : segments) {
+    plan.failed = plan.failed || segment.failed;
+    plan.copying = plan.copying || segment.copying;
+    plan.open = segment.open;
+    plan.pending.insert(plan.pending.end(), segment.requests.begin(), segment.requests.end());
+  }
+  for (std::size_t i = 0; i < journal_.size(); ++i) plan.answered += journal_[i].answered ? 1U : 0U;
+  if (!segments.empty()) executed_ = segments.front().executed;
+  replay_ = std::move(plan);
+  return true;
+}
+
+/// It can be sent as often as it takes: no server dies of it, and nothing of it outlives its server.
+bool SessionMachine::is_lone_begin(const std::vector<Segment>& segments) const {
+  return segments.size() == 1 && judge_segment({statements_, session_}, segments[0].executed, segments[0].requests, 'I').only_begin;
+}
+
+/// A simple query, of which FATAL 57P01 came before CommandComplete: a backend looks at its interrupts before it begins to
+/// commit and after it has said so, never in between (PostgreSQL, CommitTransaction holds them off); but one that waits
+/// for a standby says a warning first, and has committed. Hammered in tests/integration/test_certainly_not_committed.py.
+bool SessionMachine::certainly_undone(const Segment& segment, const SegmentEffects& effects, Witness witness) const {
+  if (loss_.code != "57P01" || witness == Witness::alive || commit_warned_) return false;
+  if (!segment.simple || segment.requests.size() != 1 || segment.completed() || !effects.single) return false;
+  return effects.undoable || (effects.plain_end && !effects.plain_rollback);
+}
+
+std::string_view SessionMachine::obstacle_in_transaction(const std::vector<Segment>& segments, Witness witness) const {
+  bool savepoint = false;
+  const auto under_way = segments.empty() || segments[0].requests.empty() ? pg::JournalEntry::no_request
+                                                                          : segments[0].requests[0].number;
+  if (const auto obstacle = obstacle_in_journal(under_way, savepoint); !obstacle.empty()) return obstacle;
+  char status = status_;
+  for (const auto& segment : segments) {
+    const auto effects = judge_segment({statements_, session_}, segment.executed, segment.requests, status);
+    // What was lost is what it asks for, or what it would have got: it is answered without a server.
+    const bool ended = segment.completed() || segment.answered() || status == 'E';
+    if (effects.plain_rollback || (ended && effects.plain_end)) return answered;
+    if (segment.failed && status != 'I') status = 'E';
+    const bool last = &segment == &segments.back();
+    if (last && effects.plain_end && certainly_undone(segment, effects, witness)) break;
+    if (effects.may_commit) return "commit";
+    for (const auto& text : effects.texts) {
+      if (const auto obstacle = obstacle_in(text, savepoint); !obstacle.empty()) return obstacle;
+    }
+    status = effects.status_after(status);
+  }
+  // A failed transaction can do nothing but end, unless it has a savepoint to go back to.
+  return status_ == 'E' && !savepoint ? answered : "";
+}
+
+/// The texts of before the request `under_way`, each judged once.
+std::string_view SessionMachine::obstacle_in_journal(std::uint64_t under_way, bool& savepoint) const {
+  std::string_view obstacle;
+  std::unordered_set<std::string_view> seen;
+  const auto judge = [&](std::string_view text) {
+    if (obstacle.empty() && seen.insert(text).second) obstacle = obstacle_in(pg::judge_text(text), savepoint);
+  };
+  journal_.each([&](std::size_t, const pg::JournalEntry& entry, std::string_view message) {
+    if (entry.request != pg::JournalEntry::no_request && entry.request >= under_way) return;
+    const auto body = message.size() < pg::header_size ? message : message.substr(pg::header_size);
+    if (entry.type == front::query) {
+      pg::Reader reader(body);
+      const auto text = reader.cstring();
+      if (pg::scan_text(text).kind == pg::TextClass::execute) {
+        const auto name = pg::prepared_name(text);
+        if (name) judge(session_.prepared(*name));
+      }
+      judge(text);
+    } else if (entry.type == front::parse) {
+      if (const auto parse = pg::parse_parse(body)) judge(parse->text);
+    } else if (entry.type == front::bind) {
+      const auto bind = pg::parse_bind(body);
+      const auto id = bind ? statements_.find(bind->statement) : pg::no_statement;
+      if (id != pg::no_statement && statements_[id].has_text()) judge(statements_[id].text());
+    } else if (entry.type == front::function_call) {
+      obstacle = "function_call";
+    }
+  });
+  return obstacle;
+}
+
+/// Outside a transaction each segment is one of its own. `reads` gets the statements that only the catalog can clear.
+std::string_view SessionMachine::obstacle_outside(const std::vector<Segment>& segments, Witness witness,
+                                                  std::vector<pg::StatementJudgement>& reads) const {
+  char status = 'I';
+  bool savepoint = false;
+  for (const auto& segment : segments) {
+    // An answer that is only to be completed is no matter of a second run.
+    const bool in_block = status != 'I' || !segment.simple || segment.copying;
+    const auto effects =
+        judge_segment({statements_, session_}, segment.executed, segment.requests, in_block ? 'T' : status);
+    const bool only_ready = segment.answered() && (segment.executed.empty() || effects.only_reads);
+    if (segment.failed || (segment.completed() && !effects.only_begin) || only_ready) return answered;
+    for (const auto& text : effects.texts) {
+      if (const auto obstacle = obstacle_in(text, savepoint); !obstacle.empty() && obstacle != "prepared_statement") {
+        return obstacle;
+      }
+    }
+    const char after = effects.status_after(status);
+    const bool opens_block = after != 'I' && effects.undoable && !effects.may_commit;
+    const bool not_sent_whole = (segment.open || segment.copying) && effects.undoable && !effects.may_commit;
+    const bool sets_up = std::ranges::all_of(effects.texts, only_sets_up);
+    if (!opens_block && !not_sent_whole && !sets_up && !certainly_undone(segment, effects, witness)) {
+      if (after != 'I' || !std::ranges::all_of(effects.texts, pg::only_reads)) return "may_have_committed";
+      for (const auto& text : effects.texts) reads.insert(reads.end(), text.statements.begin(), text.statements.end());
+    }
+    status = after;
+  }
+  return "";
+}
+
+std::string_view SessionMachine::not_replayable() const {
+  if (!journal_.enabled()) return "replay_off";
+  if (status_ == 'I') return "";
+  if (journal_.overflowed()) return "replay_limit";
+  return replayed_ ? "second_loss" : "";
+}
+
+const std::vector<pg::StatementJudgement>& SessionMachine::unproven_reads() const {
+  static const std::vector<pg::StatementJudgement> none;
+  return replay_ ? replay_->reads : none;
+}
+
+void SessionMachine::on_reads_judged(Reads reads) {
+  if (!replay_) return;
+  replay_->reads.clear();
+  reads_proven_ = reads == Reads::proven;
+  if (reads_proven_) return;
+  replay_obstacle_ = "unproven_read";
+  abandon_replay({});
+}
+
+/// Nothing is run again: the client is told what it has lost.
+void SessionMachine::abandon_replay(std::optional<pg::ErrorText> first) {
+  const bool partial = client_in_the_middle();
+  const bool transaction = replay_->transaction;
+  const auto segments = take_segments();
+  replay_.reset();
+  if (replay_obstacle_.empty()) replay_obstacle_ = "no_upstream";
+  ++(transaction ? statistics_.transactions_not_replayed : statistics_.statements_not_replayed);
+  if (partial) {
+    state_ = SessionState::closed;
+    return;
+  }
+  resolve_segments(segments, Witness::gone, first);
+}
+
+bool SessionMachine::client_in_the_middle() const {
+  return replay_ && !replay_->caught_up ? replay_->partial : server_stream_left_ > 0;
+}
+
+// ---- it runs ----
+
+void SessionMachine::begin_replay() {
+  assert(replay_->reads.empty() && "on_reads_judged comes first");
+  digest_.reset();
+  replayed_ = true;
+  replay_->running = true;
+  replay_->caught_up = replay_->answered == 0 && replay_->given.bytes == 0;
+  advance_replay();
+}
+
+/// Sends the next segment as soon as the one before is answered and found the same.
+void SessionMachine::advance_replay() {
+  if (!replay_ || !replay_->running || replay_differed()) return;
+  if (replay_->entry < journal_.size() && tracker_.empty()) feed_replay();
+  if (replay_->caught_up && replay_->entry == journal_.size()) finish_replay();
+}
+
+void SessionMachine::feed_replay() {
+  auto& replay = *replay_;
+  bool ended = false;
+  while (replay.entry < journal_.size()) {
+    const auto& entry = journal_[replay.entry];
+    const auto kind = request_kind(entry.type);
+    // Behind a COPY its data and their end go with it.
+    if (ended && kind && *kind != pg::RequestKind::copy_end) return;
+    ended = ended || (kind && ends_segment(*kind));
+    send_again(entry, journal_.message(replay.byte, entry.size));
+    replay.byte += entry.size;
+    ++replay.entry;
+  }
+}
+
+void SessionMachine::send_again(const pg::JournalEntry& entry, std::string_view message) {
+  auto& pending = replay_->pending;
+  const bool owed = !pending.empty() && pending.front().number == entry.request;
+  prepare_again(entry.type, message, owed ? pending.front().previous : pg::no_statement);
+  if (const auto kind = request_kind(entry.type)) {
+    if (owed) {
+      const auto request = pending.front();
+      pending.pop_front();
+      if (!tracker_.push_again(request)) take_back(request);
+    } else {
+      pg::Request given;
+      given.kind = *kind;
+      given.owner = pg::Owner::replay;
+      given.number = entry.request;
+      static_cast<void>(tracker_.push_again(given));
+    }
+    if (*kind == pg::RequestKind::parse) {
+      const auto parse = pg::parse_parse(message.substr(pg::header_size));
+      const auto id = parse ? statements_.find(parse->name) : pg::no_statement;
+      if (id != pg::no_statement && statements_[id].born == entry.request) statements_[id].backend = backend_;
+    }
+  }
+  server_output += message;
+}
+
+/// What was prepared before the journal begins is parsed again in front of its first use, as at any other time; so is what
+/// stands in the way of a Parse, for the client is owed the error. `previous` had the name of a Parse under way before it.
+void SessionMachine::prepare_again(char type, std::string_view message, pg::StatementId previous) {
+  const auto body = message.size() < pg::header_size ? message : message.substr(pg::header_size);
+  const auto need = [&](std::string_view name) {
+    const auto id = statements_.find(name);
+    if (id != pg::no_statement && statements_[id].born < journal_.first_request()) static_cast<void>(ensure_parsed(name));
+  };
+  if (type == front::parse) {
+    const auto parse = pg::parse_parse(body);
+    if (!parse || parse->name.empty()) return;
+    if (previous == pg::no_statement) return need(parse->name);
+    if (statements_[previous].backend != backend_ && statements_[previous].has_text()) inject_parse(previous);
+  } else if (type == front::bind) {
+    if (const auto bind = pg::parse_bind(body)) need(bind->statement);
+  } else if (type == front::describe) {
+    if (const auto target = pg::parse_target(body); target && target->kind == 'S') need(target->name);
+  } else if (type == front::query) {
+    pg::Reader reader(body);
+    if (pg::scan_text(reader.cstring()).uses_prepared) static_cast<void>(parse_for_query());
+  }
+}
+
+SessionMachine::Pass SessionMachine::differs(std::string what) {
+  if (!replay_) return Pass::close;
+  loss_.message = "run again on the new server, " + what;
+  replay_->difference = std::move(what);
+  return Pass::close;
+}
+
+/// A reply to the client's request: passed on, or found to be what the client has had.
+SessionMachine::Pass SessionMachine::on_given(std::string_view message) {
+  if (!catching_up()) {
+    if (journal_.enabled()) digest_.add(message);
+    return Pass::forward;
+  }
+  const auto given = skip_given(message);
+  if (replay_differed()) return Pass::close;
+  const auto rest = message.substr(given);
+  if (!rest.empty()) digest_.add(rest);
+  client_output += rest;
+  return Pass::drop;
+}
+
+/// How many of these bytes the client has had.
+std::size_t SessionMachine::skip_given(std::string_view bytes) {
+  auto& replay = *replay_;
+  if (replay.answered > 0) {
+    digest_.add(bytes);
+    return bytes.size();
+  }
+  const auto left = replay.given.bytes - digest_.bytes();
+  const auto given = bytes.substr(0, static_cast<std::size_t>(std::min<std::uint64_t>(left, bytes.size())));
+  digest_.add(given);
+  if (digest_.bytes() < replay.given.bytes) return given.size();
+  if (digest_.mark() != replay.given) {
+    differs("a statement gave another result than the first time");
+  } else {
+    replay.caught_up = true;
+  }
+  return given.size();
+}
+
+/// An error that the client has had as well. Looked at before the request that failed leaves the queue.
+bool SessionMachine::is_given_error(std::string_view code) {
+  digest_.add_error(code);
+  auto& replay = *replay_;
+  if (replay.answered == 0) {
+    replay.caught_up = replay.failed && digest_.mark() == replay.given;
+    return replay.caught_up;
+  }
+  for (auto at = replay.compared; at < journal_.size(); ++at) {
+    if (journal_[at].answered) return journal_[at].given.failed;  // the rest is compared at its end
+  }
+  return false;
+}
+
+/// ReadyForQuery of a segment that the client has had whole.
+SessionMachine::Pass SessionMachine::on_given_segment(std::uint64_t request, char status) {
+  auto& replay = *replay_;
+  digest_.add({&status, 1});
+  while (replay.compared < journal_.size() && !journal_[replay.compared].answered) ++replay.compared;
+  if (replay.compared == journal_.size() || journal_[replay.compared].request != request ||
+      journal_[replay.compared].given != digest_.mark()) {
+    return differs("a statement gave another result than the first time");
+  }
+  digest_.reset();
+  ++replay.compared;
+  --replay.answered;
+  replay.caught_up = replay.answered == 0 && replay.given.bytes == 0;
+  return Pass::drop;
+}
+
+/// The client was given all of a segment.
+void SessionMachine::note_answered(std::uint64_t request, char status) {
+  digest_.add({&status, 1});
+  const auto given = digest_.mark();
+  digest_.reset();
+  if (replay_ && replay_->entry == journal_.size()) finish_replay();
+  if (status != 'I') return journal_.on_answered(request, given);
+  const bool at_rest = tracker_.empty() && !tracker_.segment_open() && client_stream_left_ == 0;
+  if (at_rest && !replay_) return forget_journal();
+  // A second run that is not at its end counts on its places.
+  replay_ ? journal_.on_answered(request, given) : journal_.drop_through(request);
+}
+
+void SessionMachine::forget_journal() {
+  journal_.clear();
+  digest_.reset();
+  replayed_ = reads_proven_ = false;
+}
+
+void SessionMachine::finish_replay() {
+  ++(replay_->transaction ? statistics_.transactions_replayed : statistics_.statements_replayed);
+  replay_.reset();
+  replay_obstacle_.clear();
+  reads_proven_ = false;  // what is sent from now on was not looked at
+}
+
+}  // namespace holdfast::proxy::postgres
