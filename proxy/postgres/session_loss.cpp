@@ -18,6 +18,7 @@ constexpr auto shutdown_spread = std::chrono::milliseconds(100);
 /// A terminated backend may have a transaction to undo first.
 constexpr auto old_backend_time = std::chrono::seconds(5);
 constexpr auto old_backend_pause = std::chrono::milliseconds(20);
+constexpr int lost_logins_max = 20;
 
 SteadyTime now() { return std::chrono::steady_clock::now(); }
 
@@ -90,6 +91,7 @@ Task<OldBackend> Session::end_old_backend() {
   static const std::string terminate = std::string("SELECT pg_catalog.pg_terminate_backend(pid)") + same +
                                        " AND wait_event IS DISTINCT FROM 'SyncRep'";
   static const std::string look = std::string("SELECT 1") + same;
+  int lost_logins = 0;
   while (now() < deadline && !closing_) {
     if (co_await is_refused(address) || closing_) co_return OldBackend::gone;
     auto answer = co_await enter_gate(Wish::any, std::min(deadline, now() + witness_time));
@@ -115,6 +117,12 @@ Task<OldBackend> Session::end_old_backend() {
         if (gone && gone->empty()) co_return OldBackend::gone;
         pause.expires_after(old_backend_pause);
         co_await pause.async_wait(asio::as_tuple(use_task));
+      }
+      if (!gone && ++lost_logins <= lost_logins_max) {
+        // The server was lost under this login too: as one that crashes ends all its backends, one after the other.
+        pause.expires_after(old_backend_pause * lost_logins);
+        co_await pause.async_wait(asio::as_tuple(use_task));
+        continue;
       }
       spdlog::warn("{}: process {} of {} could not be ended", config.id, who().front(), address.to_string());
       co_return OldBackend::may_live_on;

@@ -261,7 +261,7 @@ void SessionMachine::answer_outside_block(const Segment& segment, const SegmentE
     return fail_segment(segment, lost_transaction_error(), 'E', progress);
   }
   const bool administrator = witness == Witness::alive && loss_.code == "57P01";
-  const bool killed = administrator && (effects.only_reads || (segment.simple && !completed && effects.undoable));
+  const bool killed = administrator && (effects.only_reads || (segment.simple && !completed && effects.undoable && !commit_warned_));
   if (killed) {
     return fail_segment(segment, {"ERROR", "57014", "canceling statement: an administrator ended its server process"},
                         'I', progress);

@@ -313,6 +313,8 @@ void SessionMachine::prepare_again(char type, std::string_view message, pg::Stat
     if (!parse || parse->name.empty()) return;
     if (previous == pg::no_statement) return need(parse->name);
     if (statements_[previous].backend != backend_ && statements_[previous].has_text()) inject_parse(previous);
+  } else if (type == front::close) {
+    if (const auto target = pg::parse_target(body); target && target->kind == 'S') forget_closed(target->name);
   } else if (type == front::bind) {
     if (const auto bind = pg::parse_bind(body)) need(bind->statement);
   } else if (type == front::describe) {
@@ -320,6 +322,18 @@ void SessionMachine::prepare_again(char type, std::string_view message, pg::Stat
   } else if (type == front::query) {
     pg::Reader reader(body);
     if (pg::scan_text(reader.cstring()).uses_prepared) static_cast<void>(parse_for_query());
+  }
+}
+
+/// What is closed need not be brought back: neither for what uses the name behind it, nor to stand in the way of a Parse.
+void SessionMachine::forget_closed(std::string_view name) {
+  const auto known = [this](pg::StatementId id) {
+    if (id != pg::no_statement) statements_[id].backend = backend_;
+  };
+  if (const auto id = statements_.find(name); id != pg::no_statement && statements_[id].born < journal_.first_request()) known(id);
+  for (const auto& request : replay_->pending) {
+    const bool parses = request.kind == pg::RequestKind::parse && request.statement != pg::no_statement;
+    if (parses && statements_[request.statement].name() == name) known(request.previous);
   }
 }
 

@@ -105,6 +105,18 @@ def test_idle_session_timeout_is_not_seen(server, proxy):
     assert client.value("SHOW idle_session_timeout") == "200ms"
 
 
+def test_an_administrators_kill_of_a_commit_that_waits_for_its_standby_is_an_unknown_outcome(server, proxy):
+    # The server warns, keeps what it has committed, and ends the backend with the same words as any other.
+    client = proxy.wire()
+    with server.commits_wait():
+        client.send(wire.query("INSERT INTO ids VALUES (9)"))
+        server.terminate(server.wait_until_waiting("INSERT INTO ids VALUES (9)", "SyncRep"))
+        reply = client.reply(deadline=20)
+    assert_lost(reply, UNKNOWN)
+    assert_alive(client)
+    assert server.query("SELECT id FROM ids") == [(9,)]
+
+
 # The network.
 
 @pytest.mark.parametrize("reset", (False, True))

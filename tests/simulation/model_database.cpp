@@ -44,6 +44,13 @@ void ModelBackend::run_message(std::string& out) {
   on_message(header.type, body, out);
 }
 
+bool ModelBackend::commits_unheard() {
+  const auto before = database_.rows.size();
+  std::string unheard;
+  if (has_message()) run_message(unheard);
+  return database_.rows.size() > before;
+}
+
 void ModelBackend::die(std::string_view severity, std::string_view code, std::string& out) {
   out += severity == "WARNING" ? say::notice(severity, code, "the server is going") : say::error(code, severity);
   roll_back();
@@ -170,6 +177,11 @@ bool ModelBackend::run(std::string_view text, bool simple, std::string& out) {
     if (parameters_.at(0) == "statement_timeout") setting_ = parameters_.at(1);
     row(setting_);
     out += say::complete("SELECT 1");
+  } else if (is("SELECT rows")) {
+    const auto count = std::to_string(database_.rows.size());
+    reads_ += count + ' ';
+    row(count);
+    out += say::complete("SELECT 1");
   } else if (is("SELECT 1/0")) {
     fail("22012", out);
     return false;
@@ -218,13 +230,18 @@ void ModelBackend::snapshot(std::string& out) {
 }
 
 void ModelBackend::commit() {
-  for (const int row : pending_) ++database_.rows[row];
+  for (const int row : pending_) {
+    ++database_.rows[row];
+    database_.read_by[row] = reads_;
+  }
   pending_.clear();
+  reads_.clear();
   committed_setting_ = setting_;
 }
 
 void ModelBackend::roll_back() {
   pending_.clear();
+  reads_.clear();
   setting_ = committed_setting_;
 }
 

@@ -14,6 +14,7 @@ namespace holdfast::simulation {
 /// What a crash leaves: how often each row is there.
 struct ModelDatabase {
   std::map<int, int> rows;
+  std::map<int, std::string> read_by;  // what the transaction that wrote a row had read, one value after the other
   std::int32_t last_process_id = 1000;
 };
 
@@ -26,6 +27,8 @@ class ModelBackend {
   [[nodiscard]] bool has_message() const;
   /// Runs the next message; its replies are added to `out`.
   void run_message(std::string& out);
+  /// Its next message, if it commits something, is carried out although nobody will hear of it; true where it was.
+  [[nodiscard]] bool commits_unheard();
   /// Says goodbye with `code`, as a server that shuts down does. What was not committed is gone.
   void die(std::string_view severity, std::string_view code, std::string& out);
 
@@ -67,6 +70,7 @@ class ModelBackend {
   bool skip_ = false, copying_ = false, simple_copy_ = false;
   std::vector<int> pending_;             // rows of the open transaction
   std::vector<int> copied_;
+  std::string reads_;                    // of the open transaction
   std::string setting_ = "0", committed_setting_ = "0";
   std::set<std::string> channels_;
 };

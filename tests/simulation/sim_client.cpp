@@ -97,7 +97,8 @@ SimClient::Kind SimClient::pick_kind(char status) {
   const auto dice = clock_.pick(100);
   if (status == 'E') return dice < 45 ? Kind::rollback : dice < 70 ? Kind::commit : dice < 85 ? Kind::select : Kind::insert;
   if (status == 'T') {
-    return dice < 40   ? Kind::insert
+    return dice < 35   ? Kind::insert
+           : dice < 42 ? Kind::count
            : dice < 50 ? Kind::select
            : dice < 55 ? Kind::set
            : dice < 60 ? Kind::show
@@ -107,6 +108,7 @@ SimClient::Kind SimClient::pick_kind(char status) {
                        : Kind::rollback;
   }
   return dice < 30   ? Kind::insert
+         : dice < 36 ? Kind::count
          : dice < 42 ? Kind::select
          : dice < 65 ? Kind::begin
          : dice < 73 ? Kind::set
@@ -133,6 +135,7 @@ std::string SimClient::text_of(const Operation& operation) {
     case Kind::insert: return "INSERT INTO t VALUES (" + std::to_string(operation.rows[0]) + ")";
     case Kind::copy: return "COPY t FROM STDIN";
     case Kind::select: return "SELECT " + operation.value;
+    case Kind::count: return "SELECT rows FROM counted";
     case Kind::failing: return "SELECT 1/0";
     case Kind::begin: return "BEGIN";
     case Kind::commit: return "COMMIT";
@@ -156,7 +159,7 @@ SimClient::Segment SimClient::make_query(char status) {
   const bool alone = first == Kind::copy || first == Kind::listen || first == Kind::unlisten || status == 'X';
   for (auto more = !alone && clock_.chance(20) ? 1 + clock_.pick(3) : 0; more > 0; --more) {
     // Texts of several statements: data and control in any order.
-    const Kind kinds[] = {Kind::insert, Kind::insert, Kind::select, Kind::commit, Kind::begin, Kind::rollback, Kind::failing};
+    const Kind kinds[] = {Kind::insert, Kind::insert, Kind::select, Kind::count, Kind::commit, Kind::begin, Kind::rollback, Kind::failing};
     segment.operations.push_back(operation(kinds[clock_.pick(std::size(kinds))]));
   }
   std::string text;

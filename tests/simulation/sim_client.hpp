@@ -22,6 +22,7 @@ enum class Belief { never_ran, committed, unknown };
 struct Ledger {
   int last_row = 0;
   std::map<int, Belief> rows;  // those never mentioned were never sent
+  std::map<int, std::string> reads;  // what the client was shown in the transaction that wrote a row
 };
 
 class SimClient {
@@ -47,7 +48,7 @@ class SimClient {
   [[nodiscard]] const std::string& history() const { return history_; }
 
  private:
-  enum class Kind { insert, copy, select, failing, begin, commit, rollback, set, show, listen, unlisten };
+  enum class Kind { insert, copy, select, count, failing, begin, commit, rollback, set, show, listen, unlisten };
   struct Operation {
     Kind kind{};
     std::vector<int> rows;
@@ -90,6 +91,7 @@ class SimClient {
   char status_ = 'I';
   bool copying_ = false, done_ = false, snapshot_needed_ = false;
   std::vector<int> open_rows_;                      // of the open transaction
+  std::string open_reads_;                          // what it was shown
   std::optional<std::string> setting_ = "0", setting_now_ = "0";
   std::optional<bool> listens_ = false;
   std::map<std::string, bool> prepared_;            // named statements: known to exist

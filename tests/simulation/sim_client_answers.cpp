@@ -77,7 +77,11 @@ void SimClient::disconnected() {
 void SimClient::believe(int row, Belief belief) { ledger_.rows[row] = belief; }
 
 void SimClient::end_transaction(Belief belief) {
-  for (const int row : std::exchange(open_rows_, {})) believe(row, belief);
+  const auto reads = std::exchange(open_reads_, {});
+  for (const int row : std::exchange(open_rows_, {})) {
+    believe(row, belief);
+    ledger_.reads[row] = reads;
+  }
   if (belief == Belief::committed) setting_ = setting_now_;
   if (belief == Belief::never_ran) setting_now_ = setting_;
   if (belief == Belief::unknown && setting_ != setting_now_) setting_ = setting_now_ = std::nullopt;
@@ -96,6 +100,7 @@ void SimClient::on_completed(const Operation& operation, const std::string& tag,
   switch (operation.kind) {
     case Kind::insert:
     case Kind::copy: open_rows_.insert(open_rows_.end(), operation.rows.begin(), operation.rows.end()); break;
+    case Kind::count: open_reads_ += value + ' '; break;
     case Kind::select: ASSERT_EQ(value, operation.value) << "another's result"; break;
     case Kind::commit:
     case Kind::rollback: end_transaction(tag == "COMMIT" ? Belief::committed : Belief::never_ran); break;

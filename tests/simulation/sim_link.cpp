@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "tests/simulation/sim_session.hpp"
+#include "tests/unit/proxy/session_script.hpp"
 
 namespace holdfast::simulation {
 
@@ -53,6 +54,11 @@ void Link::close() {
   });
 }
 
+void Link::terminate() {
+  std::string unheard;
+  if (std::exchange(alive_, false)) backend.die("FATAL", "57P01", unheard);
+}
+
 void Link::end(std::string reason) {
   last_reply_ = std::max(last_reply_, clock_.now() + clock_.between(0us, 5ms));
   clock_.at(last_reply_, [self = shared_from_this(), reason] {
@@ -78,6 +84,9 @@ void Link::die(Death death) {
     return;
   }
   alive_ = false;
+  // A commit that waits for a standby is told to end: it warns, has committed, and says the same FATAL as any other.
+  const bool warns = death == Death::fast_shutdown && clock_.chance(30) && backend.commits_unheard();
+  if (warns) last += session::test::notice("WARNING", "57P01", "canceling the wait for synchronous replication");
   backend.die(death == Death::immediate ? "WARNING" : "FATAL", death == Death::immediate ? "57P02" : "57P01", last);
   if (death == Death::crash) {
     outbound_.resize(clock_.pick(outbound_.size() + 1));

@@ -95,6 +95,7 @@ void SimSession::write_client(std::string_view forward) {
 void SimSession::pump_server() {
   for (;;) {
     std::vector<char> shown(server_in_.begin(), server_in_.end());
+    const bool replaying = machine_.replaying();
     const auto step = machine_.on_server_bytes({shown.data(), shown.size()});
     ASSERT_LE(step.forward, step.consume);
     ASSERT_LE(step.consume, shown.size());
@@ -102,6 +103,8 @@ void SimSession::pump_server() {
     if (closed_) return;
     server_in_.erase(0, step.consume);
     if (!machine_.server_output.empty()) write_server({}, Sender::holdfast);
+    if (replaying && !machine_.replaying()) pump_client();
+    if (step.next == Step::Next::lost && machine_.replay_differed()) return on_server_end("another result");
     if (step.next == Step::Next::lost) {
       ADD_FAILURE() << "the machine does not understand its server: " << machine_.loss().message;
       return on_server_end("protocol");
@@ -117,7 +120,11 @@ void SimSession::on_server_end(std::string reason) {
   world_.backend_lost();
   if (machine_.may_live_on()) {
     // The shell makes sure that the old process is gone, or gives that up.
-    clock_.after(clock_.between(1ms, 40ms), [this] { find_out(); });
+    clock_.after(clock_.between(1ms, 40ms), [this] {
+      old_backend_ = clock_.chance(85) ? session::OldBackend::gone : session::OldBackend::may_live_on;
+      if (old_backend_ == session::OldBackend::gone) link_->terminate();
+      find_out();
+    });
   } else {
     find_out();
   }
@@ -136,7 +143,7 @@ void SimSession::on_witness(bool alive) {
 }
 
 void SimSession::resolve(session::Witness witness) {
-  const auto result = machine_.resolve_loss(witness);
+  const auto result = machine_.resolve_loss(witness, std::exchange(old_backend_, session::OldBackend::gone));
   link_.reset();
   server_in_.clear();
   write_client({});
@@ -220,6 +227,10 @@ void SimSession::log_in(proxy::upstream_action::Grant grant) {
     machine_.refuse("57P03", "no upstream within hold_timeout");
     write_client({});
     return pump_client();
+  }
+  if (!machine_.unproven_reads().empty()) {
+    using Reads = SessionMachine::Reads;
+    machine_.on_reads_judged(clock_.chance(90) ? Reads::proven : Reads::not_proven);
   }
   const auto process_id = link->backend.process_id;
   take_over(std::move(link));

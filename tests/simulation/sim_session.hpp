@@ -24,6 +24,8 @@ class Link : public std::enable_shared_from_this<Link> {
 
   /// Bytes that the proxy writes; how many were taken. Less than all: the write failed.
   std::size_t write(std::string_view bytes);
+  /// Ended through another connection, as pg_terminate_backend does.
+  void terminate();
   /// The proxy lets go of it: the server reads what is under way, then finds its client gone.
   void close();
 
@@ -110,6 +112,7 @@ class SimSession {
   std::string client_in_, server_in_;
   std::uint64_t waiter_ = 0;
   Time hold_deadline_{};
+  session::OldBackend old_backend_ = session::OldBackend::gone;
   bool attaching_ = false, closed_ = false, wants_witness_ = false, server_ended_ = false, pumping_ = false,
        held_ = false;
 };

@@ -92,6 +92,7 @@ void SimWorld::add_client() {
   pairs_.emplace_back();
   session::SessionOptions options;
   options.connection = "orders";
+  options.replay_limit = clock_.chance(25) ? 0 : clock_.chance(15) ? 400 : 64 * 1024;
   auto& pair = pairs_.back();
   pair.session = std::make_unique<SimSession>(*this, clock_, options, [this, index](const std::string& bytes) {
     pairs_[index].client->received(bytes);
@@ -286,6 +287,10 @@ void SimWorld::check_end() {
     const auto found = database_.rows.find(row);
     const int times = found == database_.rows.end() ? 0 : found->second;
     EXPECT_LE(times, 1) << "row " << row << " was written twice";
+    if (belief == Belief::committed && times == 1) {
+      EXPECT_EQ(database_.read_by[row], ledger_.reads[row]) << "row " << row << " was committed by a transaction that had read"
+                                                            << " something else than its client was shown";
+    }
     if (belief == Belief::committed) {
       EXPECT_EQ(times, 1) << "row " << row << " was confirmed and is not there";
     }
@@ -293,6 +298,11 @@ void SimWorld::check_end() {
       EXPECT_EQ(times, 0) << "row " << row << " is there, though its client was told that it is not";
     }
     ++(belief == Belief::committed ? totals_.committed : belief == Belief::unknown ? totals_.unknown : totals_.never_ran);
+  }
+  for (const auto& pair : pairs_) {
+    const auto& done = pair.session->machine().statistics();
+    totals_.replayed += static_cast<long>(done.statements_replayed + done.transactions_replayed);
+    totals_.not_replayed += static_cast<long>(done.statements_not_replayed + done.transactions_not_replayed);
   }
   for (const auto& [row, times] : database_.rows) EXPECT_TRUE(ledger_.rows.contains(row)) << "row " << row << " came from nowhere";
 }

@@ -27,7 +27,7 @@ class SimWorld {
   [[nodiscard]] std::string history() const;
 
   struct Totals {
-    long committed = 0, unknown = 0, never_ran = 0, losses = 0, disconnects = 0;
+    long committed = 0, unknown = 0, never_ran = 0, losses = 0, disconnects = 0, replayed = 0, not_replayed = 0;
   };
   [[nodiscard]] const Totals& totals() const { return totals_; }
 

@@ -33,16 +33,19 @@ TEST(Simulation, keeps_its_promises_with_every_seed) {
     totals.never_ran += one.never_ran;
     totals.losses += one.losses;
     totals.disconnects += one.disconnects;
+    totals.replayed += one.replayed;
+    totals.not_replayed += one.not_replayed;
   }
   std::cout << seeds << " seeds from " << first_seed << ": " << totals.losses << " losses, " << totals.committed
             << " rows committed, " << totals.never_ran << " never ran, " << totals.unknown << " unknown, "
-            << totals.disconnects << " sessions ended\n";
+            << totals.replayed << " run again, " << totals.not_replayed << " not, " << totals.disconnects << " sessions ended\n";
   if (seeds < 100) return;
   // A simulation in which nothing happens proves nothing.
   EXPECT_GT(totals.losses, static_cast<long>(seeds));
   EXPECT_GT(totals.committed, totals.unknown);
   EXPECT_GT(totals.never_ran, 0);
   EXPECT_GT(totals.unknown, 0);
+  EXPECT_GT(totals.replayed, totals.not_replayed / 4);
 }
 
 }  // namespace
