@@ -6,6 +6,12 @@ holdfast_library(postgres_session_machine
           ${here}/postgres/session_machine_server.cpp ${here}/postgres/session_machine_loss.cpp ${here}/postgres/segment_effects.cpp
           ${here}/postgres/lost_transaction.cpp ${here}/postgres/session_machine_replay.cpp ${here}/postgres/replay_judge.cpp
   PUBLIC holdfast_postgres_codec holdfast_postgres_scan holdfast_postgres_judge)
+# The same machine with rules that can be switched off, for `./test --long` (tests/simulation/mutations).
+get_target_property(machine_sources holdfast_postgres_session_machine SOURCES)
+holdfast_library(postgres_session_machine_mutable SOURCES ${machine_sources}
+  PUBLIC holdfast_postgres_codec holdfast_postgres_scan holdfast_postgres_judge)
+target_compile_definitions(holdfast_postgres_session_machine_mutable PUBLIC HOLDFAST_MUTATIONS)
+set_target_properties(holdfast_postgres_session_machine_mutable PROPERTIES EXCLUDE_FROM_ALL ON)
 holdfast_library(postgres_authentication
   SOURCES ${here}/postgres/client_authentication.cpp ${here}/postgres/server_authentication.cpp
   PUBLIC holdfast_postgres_codec holdfast_crypto holdfast_config)

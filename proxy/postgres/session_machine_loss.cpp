@@ -218,7 +218,7 @@ void SessionMachine::fail_block(const Segment& segment, Progress& progress) {
 }
 
 void SessionMachine::answer_in_failed_block(const Segment& segment, const SegmentEffects& effects, Progress& progress) {
-  const bool commit_sent = effects.plain_end && !effects.plain_rollback && progress.lost_here;
+  const bool commit_sent = effects.plain_end && !effects.plain_rollback && (progress.lost_here || progress.unsure);
   if (commit_sent) return fail_unknown(segment, 'I', progress);
   if (effects.plain_end && !segment.open) return answer_rollback(segment, progress);
   if (effects.may_commit && !effects.plain_end) {
@@ -228,8 +228,10 @@ void SessionMachine::answer_in_failed_block(const Segment& segment, const Segmen
   const bool to_savepoint =
       effects.single && effects.texts[0].statements[0].control == pg::TransactionControl::rollback_to;
   if (to_savepoint) return fail_segment(segment, lost_transaction_error(), 'E', progress);
-  // Where the transaction failed by our word alone, the server may have run this, and the COMMIT behind it.
-  if (progress.unsure || (progress.lost_here && segment.commit_behind)) return fail_unknown(segment, 'E', progress);
+  // Where the transaction failed by our word alone, or a text ends it and begins another, the server may have run this, and
+  // the COMMIT behind it.
+  const bool leaves = effects.status_after('E') != 'E';
+  if (progress.unsure || ((progress.lost_here || leaves) && segment.commit_behind)) return fail_unknown(segment, 'E', progress);
   const char block = progress.lost_here ? 'T' : 'E';
   progress.unsure = effects.status_after(block) != block;
   fail_segment(segment, {"ERROR", "25P02", aborted_text}, 'E', progress);

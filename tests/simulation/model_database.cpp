@@ -34,21 +34,23 @@ bool ModelBackend::has_message() const {
   return pg::read_header(in_, header) == pg::HeaderResult::complete && in_.size() >= header.size;
 }
 
-void ModelBackend::run_message(std::string& out) {
+ModelBackend::Did ModelBackend::run_message(std::string& out) {
   pg::Header header;
-  ASSERT_EQ(pg::read_header(in_, header), pg::HeaderResult::complete);
+  EXPECT_EQ(pg::read_header(in_, header), pg::HeaderResult::complete);
   const std::string body = in_.substr(pg::header_size, header.size - pg::header_size);
   in_.erase(0, header.size);
-  if (copying_) return on_copy_message(header.type, body, out);
-  if (skip_ && header.type != 'S') return;
-  on_message(header.type, body, out);
+  const auto rows = database_.rows.size();
+  if (copying_) {
+    on_copy_message(header.type, body, out);
+  } else if (!skip_ || header.type == 'S') {
+    on_message(header.type, body, out);
+  }
+  return database_.rows.size() > rows ? Did::commit : Did::something;
 }
 
 bool ModelBackend::commits_unheard() {
-  const auto before = database_.rows.size();
   std::string unheard;
-  if (has_message()) run_message(unheard);
-  return database_.rows.size() > before;
+  return has_message() && run_message(unheard) == Did::commit;
 }
 
 void ModelBackend::die(std::string_view severity, std::string_view code, std::string& out) {

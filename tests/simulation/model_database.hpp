@@ -26,7 +26,8 @@ class ModelBackend {
   void feed(std::string_view bytes) { in_ += bytes; }
   [[nodiscard]] bool has_message() const;
   /// Runs the next message; its replies are added to `out`.
-  void run_message(std::string& out);
+  enum class Did { something, commit };
+  Did run_message(std::string& out);
   /// Its next message, if it commits something, is carried out although nobody will hear of it; true where it was.
   [[nodiscard]] bool commits_unheard();
   /// Says goodbye with `code`, as a server that shuts down does. What was not committed is gone.

@@ -24,8 +24,8 @@ void SimWorld::plan_faults() {
 void SimWorld::fault() {
   const auto dice = clock_.pick(100);
   const auto host = clock_.pick(hosts_.size());
-  if (dice < 30) return stop_host(host, Link::Death::crash);
-  if (dice < 45) return stop_host(host, Link::Death::fast_shutdown);
+  if (dice < 22) return stop_host(host, Link::Death::crash);
+  if (dice < 50) return stop_host(host, Link::Death::fast_shutdown);
   if (dice < 60) return stop_host(host, Link::Death::immediate);
   if (dice < 90) {
     auto& pair = pairs_[clock_.pick(pairs_.size())];

@@ -28,7 +28,8 @@ void Link::work() {
       return;
     }
     std::string out;
-    self->backend.run_message(out);
+    // Of a commit the answer is lost more often than chance would have it: nothing is harder to get right.
+    if (self->backend.run_message(out) == ModelBackend::Did::commit && self->clock_.chance(1)) self->die(Death::cut);
     self->reply(std::move(out));
     self->work();
   });
@@ -85,7 +86,7 @@ void Link::die(Death death) {
   }
   alive_ = false;
   // A commit that waits for a standby is told to end: it warns, has committed, and says the same FATAL as any other.
-  const bool warns = death == Death::fast_shutdown && clock_.chance(30) && backend.commits_unheard();
+  const bool warns = death == Death::fast_shutdown && clock_.chance(80) && backend.commits_unheard();
   if (warns) last += session::test::notice("WARNING", "57P01", "canceling the wait for synchronous replication");
   backend.die(death == Death::immediate ? "WARNING" : "FATAL", death == Death::immediate ? "57P02" : "57P01", last);
   if (death == Death::crash) {

@@ -260,7 +260,7 @@ bool SimSession::restore(ModelBackend& backend) {
     pg::write_statement(bytes, "holdfast_restore", item.text, item.parameters);
     pg::write_sync(bytes);
     backend.feed(bytes);
-    while (backend.has_message()) backend.run_message(replies);
+    while (backend.has_message()) static_cast<void>(backend.run_message(replies));
     EXPECT_EQ(session::test::brief(replies).find("E:"), std::string::npos) << item.text;
   }
   return true;

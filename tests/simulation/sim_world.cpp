@@ -92,7 +92,7 @@ void SimWorld::add_client() {
   pairs_.emplace_back();
   session::SessionOptions options;
   options.connection = "orders";
-  options.replay_limit = clock_.chance(25) ? 0 : clock_.chance(15) ? 400 : 64 * 1024;
+  options.replay_limit = clock_.chance(25) ? 0 : clock_.chance(30) ? 250 : 64 * 1024;
   auto& pair = pairs_.back();
   pair.session = std::make_unique<SimSession>(*this, clock_, options, [this, index](const std::string& bytes) {
     pairs_[index].client->received(bytes);

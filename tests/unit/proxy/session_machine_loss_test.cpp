@@ -138,6 +138,16 @@ TEST(loss_outside_a_transaction, of_an_execute_is_judged_by_what_it_runs) {
   EXPECT_EQ(lose_execute("PREPARE q AS SELECT a FROM t"), "E:08007 ZI");
 }
 
+TEST(loss_in_a_transaction, of_a_text_that_ends_a_failed_one_and_begins_another_is_unknown_where_a_commit_was_sent_behind_it) {
+  SessionScript script;
+  script.client_sends(query("BEGIN") + query("fail"));
+  script.server_sends(complete("BEGIN") + ready('T') + error("22012") + ready('E'));
+  script.to_client();
+  script.client_sends(query("SELECT 1") + query("ROLLBACK; BEGIN; INSERT INTO t VALUES (1)") + query("COMMIT"));
+  script.server_closes();
+  script.expect_to_client("E:25P02 ZE E:08007 ZE E:08007 ZI");
+}
+
 TEST(loss_outside_a_transaction, of_a_begin_alone_is_no_loss_it_is_sent_again) {
   SessionScript script(with_replay());
   script.client_sends(query("BEGIN"));

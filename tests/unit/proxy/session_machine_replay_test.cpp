@@ -19,5 +19,164 @@ TEST(replay, of_an_open_segment_prepares_its_statement_once) {
   EXPECT_EQ(brief_requests(talk.sent), "P:s1 D H B E S");
 }
 
+/// The client is in a transaction that has read one row.
+void begin(Conversation& talk) {
+  talk.client_sends(query("BEGIN"));
+  talk.client_sends(query("SELECT a FROM t"));
+}
+
+TEST(replay, sends_one_segment_after_the_other_and_compares_before_the_next) {
+  Conversation talk(with_replay());
+  begin(talk);
+  EXPECT_EQ(talk.lose().then, LossResult::Then::attach_now) << "its locks matter to others";
+  ASSERT_TRUE(talk.script.attach());
+  talk.script.expect_to_server("Q:BEGIN");
+  talk.script.client_sends(query("COMMIT"));
+  EXPECT_TRUE(talk.script.held());
+  talk.script.server_sends(complete("BEGIN") + ready('T'));
+  talk.script.expect_to_server("Q:SELECT a FROM t");
+  talk.script.server_sends(result() + complete("SELECT 1") + ready('T'));
+  EXPECT_FALSE(talk.script.machine.replaying());
+  talk.script.expect_to_server("Q:COMMIT");
+  talk.script.expect_to_client("");
+  EXPECT_EQ(talk.script.machine.statistics().transactions_replayed, 1U);
+}
+
+TEST(replay, that_gives_another_result_leaves_its_backend_and_tells_the_client) {
+  for (const auto& second : {row({"2"}) + complete("SELECT 1") + ready('T'), row({"1"}) + row({"1"}), complete("SELECT 0") + ready('T'),
+                             error("57014"), ready('T'), result() + complete("SELECT 1") + ready('E')}) {
+    SessionScript script(with_replay());
+    script.client_sends(query("BEGIN"));
+    script.server_sends(complete("BEGIN") + ready('T'));
+    script.client_sends(query("SELECT a FROM t"));
+    script.server_sends(row({"1"}) + complete("SELECT 1") + ready('T'));
+    script.to_client();
+    script.server_closes();
+    script.attach();
+    script.server_sends(complete("BEGIN") + ready('T'));
+    script.server_sends(second);
+    if (!script.machine.replay_differed()) script.server_sends(complete("SELECT 2") + ready('T'));
+    EXPECT_TRUE(script.lost()) << brief(second);
+    script.server_closes();
+    EXPECT_EQ(script.machine.replay_obstacle(), "different_result");
+    script.client_sends(query("COMMIT"));
+    script.expect_to_client("E:40001 ZI");
+  }
+}
+
+TEST(replay, of_a_transaction_happens_once) {
+  Conversation talk(with_replay());
+  begin(talk);
+  talk.lose();
+  EXPECT_EQ(talk.attach(), "");
+  talk.lose();
+  EXPECT_EQ(talk.script.machine.replay_obstacle(), "second_loss");
+  talk.script.client_sends(query("ROLLBACK"));
+  talk.script.expect_to_client("C:ROLLBACK ZI");
+  talk.attach();
+  begin(talk);
+  EXPECT_EQ(talk.lose().then, LossResult::Then::attach_now) << "the next transaction has its own right to it";
+}
+
+TEST(replay, completes_a_message_that_the_client_holds_a_part_of) {
+  SessionOptions options = with_replay();
+  options.message_buffer = 64;
+  SessionScript script(options);
+  const auto long_row = row({std::string(500, 'y')});
+  script.client_sends(query("SELECT a FROM t"));
+  script.server_sends(long_row.substr(0, 200));
+  script.server_closes();
+  ASSERT_TRUE(script.machine.replaying());
+  ASSERT_TRUE(script.attach(200, [] {
+    auto parameters = server_parameters();
+    parameters["TimeZone"] = "CET";
+    return parameters;
+  }()));
+  for (const char byte : long_row + complete("SELECT 1") + ready('I')) script.server_sends({&byte, 1});
+  EXPECT_EQ(script.to_client(), long_row + [] {
+    std::string out;
+    pg::write_parameter_status(out, "TimeZone", "CET");
+    return out;
+  }() + complete("SELECT 1") + ready('I'));
+}
+
+TEST(replay, of_another_message_than_the_client_holds_a_part_of_closes_without_a_word) {
+  SessionOptions options = with_replay();
+  options.message_buffer = 64;
+  SessionScript script(options);
+  script.client_sends(query("SELECT a FROM t"));
+  script.server_sends(row({std::string(500, 'y')}).substr(0, 200));
+  script.to_client();
+  script.server_closes();
+  script.attach();
+  script.server_sends(row({std::string(500, 'z')}));
+  EXPECT_TRUE(script.machine.replay_differed());
+  const auto result = script.server_closes();
+  EXPECT_EQ(result.then, LossResult::Then::close);
+  EXPECT_EQ(result.reason, "partial_message");
+  EXPECT_EQ(script.to_client(), "");
+}
+
+TEST(replay, of_reads_waits_for_the_catalogs_word) {
+  SessionScript script(with_replay());
+  script.client_sends(query("SELECT app.f() FROM t"));
+  script.server_closes();
+  ASSERT_EQ(script.machine.unproven_reads().size(), 1U);
+  ASSERT_TRUE(script.attach(200, server_parameters(), SessionMachine::Reads::not_proven));
+  script.expect_to_client("E:08007 ZI");
+  EXPECT_EQ(script.machine.replay_obstacle(), "unproven_read");
+  script.client_sends(query("SELECT 1"));
+  script.to_server();
+}
+
+TEST(replay, runs_a_write_again_only_where_the_server_said_that_it_was_cut_off) {
+  const auto insert = query("INSERT INTO t VALUES (1)");
+  const auto cut_off = error("57P01", "FATAL");
+  const auto lose = [&](const std::string& sent, const std::string& words, Witness witness) {
+    SessionScript script(with_replay());
+    script.client_sends(sent);
+    script.server_sends(words);
+    script.server_closes("reset", witness);
+    return script.machine.replaying();
+  };
+  EXPECT_TRUE(lose(insert, cut_off, Witness::gone));
+  EXPECT_FALSE(lose(insert, "", Witness::gone));
+  EXPECT_FALSE(lose(insert, cut_off, Witness::alive)) << "an administrator's kill";
+  EXPECT_FALSE(lose(insert, notice("WARNING", "57P01", "standby") + cut_off, Witness::gone));
+  EXPECT_FALSE(lose(insert, complete("INSERT 0 1") + cut_off, Witness::gone)) << "it was committed";
+  EXPECT_FALSE(lose(extended("INSERT INTO t VALUES (1)") + sync(), cut_off, Witness::gone));
+  EXPECT_FALSE(lose(query("INSERT INTO t VALUES (1); INSERT INTO t VALUES (2)"), cut_off, Witness::gone));
+  EXPECT_FALSE(lose(query("VACUUM"), cut_off, Witness::gone));
+  EXPECT_FALSE(lose(query("CALL p()"), cut_off, Witness::gone));
+}
+
+TEST(replay, does_not_touch_a_transaction_whose_old_backend_may_live_on) {
+  SessionScript script(with_replay());
+  script.client_sends(query("BEGIN"));
+  script.server_sends(complete("BEGIN") + ready('T'));
+  script.machine.on_backend_closed("reset");
+  EXPECT_TRUE(script.machine.may_live_on());
+  script.machine.resolve_loss(Witness::gone, OldBackend::may_live_on);
+  EXPECT_FALSE(script.machine.replaying());
+  EXPECT_EQ(script.machine.replay_obstacle(), "old_backend");
+}
+
+TEST(replay, that_finds_no_server_in_time_is_told_as_the_loss_it_is) {
+  Conversation talk(with_replay());
+  begin(talk);
+  talk.lose();
+  talk.script.refuse("57P03", "no upstream");
+  EXPECT_FALSE(talk.script.machine.replaying());
+  talk.script.client_sends(query("SELECT 1"));
+  talk.script.expect_to_client("E:40001 ZE");
+}
+
+TEST(replay, off_runs_nothing_again) {
+  Conversation talk;
+  begin(talk);
+  EXPECT_EQ(talk.lose().then, LossResult::Then::stay);
+  EXPECT_EQ(talk.script.machine.not_replayable(), "replay_off");
+}
+
 }  // namespace
 }  // namespace holdfast::proxy::postgres::test

@@ -1,0 +1,109 @@
+// What a journal keeps, drops and takes back, and what a digest of replies tells apart.
+#include "protocol/postgres/journal.hpp"
+
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+namespace holdfast::postgres {
+namespace {
+
+std::vector<std::string> messages(const Journal& journal) {
+  std::vector<std::string> out;
+  journal.each([&](std::size_t, const JournalEntry&, std::string_view message) { out.emplace_back(message); });
+  return out;
+}
+
+using Texts = std::vector<std::string>;
+
+TEST(Journal, keeps_what_was_sent_until_it_is_cleared) {
+  Journal journal(100);
+  journal.append('Q', "one", 1);
+  journal.append('d', "", JournalEntry::no_request);
+  journal.append_more("da");
+  journal.append_more("ta");
+  EXPECT_EQ(messages(journal), (Texts{"one", "data"}));
+  EXPECT_EQ(journal.first_request(), 1U);
+  EXPECT_EQ(journal.message(3, 4), "data");
+  journal.clear();
+  EXPECT_TRUE(journal.empty());
+  EXPECT_EQ(journal.first_request(), JournalEntry::no_request);
+}
+
+TEST(Journal, marks_the_segment_that_was_answered) {
+  Journal journal(100);
+  for (std::uint64_t number = 1; number <= 3; ++number) journal.append('Q', "q", number);
+  journal.on_answered(2, {7, 9, false});
+  EXPECT_FALSE(journal[0].answered);
+  EXPECT_TRUE(journal[1].answered);
+  EXPECT_EQ(journal[1].given, (ReplyMark{7, 9, false}));
+  EXPECT_FALSE(journal[2].answered);
+}
+
+TEST(Journal, drops_what_was_answered_outside_a_transaction_and_keeps_the_rest_however_long_that_goes_on) {
+  Journal journal(64);
+  journal.append('Q', "first", 0);
+  for (std::uint64_t number = 1; number < 5000; ++number) {
+    journal.append('Q', "query" + std::to_string(number), number);
+    journal.drop_through(number - 1);
+    ASSERT_EQ(messages(journal), Texts{"query" + std::to_string(number)});
+    ASSERT_EQ(journal.first_request(), number);
+  }
+  EXPECT_FALSE(journal.overflowed()) << "only what is kept counts";
+}
+
+TEST(Journal, is_empty_from_its_limit_on_until_it_is_cleared) {
+  for (const std::size_t size : {9U, 10U, 11U}) {
+    Journal journal(10);
+    journal.append('Q', std::string(size, 'x'), 1);
+    EXPECT_EQ(journal.overflowed(), size > 10) << size;
+    journal.append('Q', "y", 2);
+    EXPECT_EQ(journal.overflowed(), size > 9) << size;
+    EXPECT_EQ(journal.empty(), size > 9);
+    journal.clear();
+    journal.append('Q', "z", 3);
+    EXPECT_EQ(messages(journal), Texts{"z"});
+  }
+  Journal off(0);
+  off.append('Q', "x", 1);
+  EXPECT_TRUE(off.empty());
+  EXPECT_FALSE(off.enabled());
+}
+
+TEST(Journal, takes_back_what_was_never_sent) {
+  Journal journal(100);
+  journal.append('Q', "kept", 1);
+  journal.append('d', "par", JournalEntry::no_request);
+  const auto mark = journal.mark();
+  journal.append_more("t");
+  journal.append('Q', "gone", 2);
+  journal.drop_through(1);  // answered meanwhile
+  journal.unwind(mark);
+  EXPECT_EQ(messages(journal), Texts{"par"});
+}
+
+TEST(ReplyDigest, tells_bytes_apart_but_not_how_they_were_cut) {
+  ReplyDigest one, two, other;
+  one.add("abcdef");
+  two.add("abc");
+  two.add("def");
+  other.add("abcdeg");
+  EXPECT_EQ(one.mark(), two.mark());
+  EXPECT_NE(one.mark(), other.mark());
+  one.reset();
+  EXPECT_EQ(one.mark(), ReplyMark{});
+}
+
+TEST(ReplyDigest, tells_an_error_by_its_code_alone_and_never_takes_it_for_bytes) {
+  ReplyDigest error, bytes;
+  error.add_error("22012");
+  bytes.add("E22012");
+  EXPECT_NE(error.mark(), bytes.mark());
+  EXPECT_TRUE(error.mark().failed);
+  error.reset();
+  EXPECT_FALSE(error.mark().failed);
+}
+
+}  // namespace
+}  // namespace holdfast::postgres
