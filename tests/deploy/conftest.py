@@ -53,10 +53,13 @@ def debian(tmp_path_factory):
     for name in ("null", "zero", "urandom"):
         (folder / "dev" / name).touch()
         run("mount", "--bind", f"/dev/{name}", folder / "dev" / name)
+    # The loader finds $ORIGIN by /proc/self/exe.
+    run("mount", "-t", "proc", "proc", folder / "proc")
     shutil.copy("/etc/resolv.conf", folder / "etc/resolv.conf")
     yield folder
     for name in ("null", "zero", "urandom"):
         run("umount", folder / "dev" / name)
+    run("umount", folder / "proc")
     shutil.rmtree(folder)
 
 
