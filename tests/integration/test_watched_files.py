@@ -9,7 +9,6 @@ import yaml
 
 from expectations import assert_alive
 from support.certificates import Authority
-from support.postgres import PASSWORDS
 from support.waiting import wait_for
 
 
