@@ -112,7 +112,7 @@ Task<> Runtime::watch_files() {
     if (!config_.watch_files) continue;
     const auto changed = watch_.look();
     if (changed.empty()) continue;
-    const auto at_start = config::files_read_at_start(config_);
+    const auto at_start = config::files_read_at_start(settings().running);
     for (const auto& path : changed) {
       spdlog::info("{} has changed", path);
       if (std::ranges::binary_search(at_start, path)) spdlog::warn("reload: {} takes effect after a restart", path);
