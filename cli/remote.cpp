@@ -115,6 +115,14 @@ int give_order(const RemoteOptions& options, RemoteOrder order) try {
   return failed(error);
 }
 
+int check_health(const RemoteOptions& options) try {
+  // Without the token, which /healthz does not want: the file may be another user's.
+  static_cast<void>(AdminClient(options.admin, {}).ask(Method::get, "/healthz"));
+  return 0;
+} catch (const std::exception& error) {
+  return failed(error);
+}
+
 int show_config(const RemoteOptions& options) try {
   const AdminClient client(options.admin, options.token_file);
   std::cout << indented(json::parse(client.ask(Method::get, "/api/v1/config"))) << '\n';

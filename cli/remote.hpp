@@ -24,6 +24,8 @@ enum class RemoteOrder { reconnect, pause, resume };
 [[nodiscard]] int show_status(const RemoteOptions& options);
 /// Tells one connection what to do. 0, or 1 when that could not be ordered.
 [[nodiscard]] int give_order(const RemoteOptions& options, RemoteOrder order);
+/// Prints nothing where the proxy serves, whatever its databases do: 0 or 1. For a container's HEALTHCHECK.
+[[nodiscard]] int check_health(const RemoteOptions& options);
 /// Prints the settings in force as indented JSON. 0 or 1.
 [[nodiscard]] int show_config(const RemoteOptions& options);
 /// Prints events, one line each. 0, or 1 when they cannot be had; with `follow` also when the stream ends.

@@ -25,8 +25,9 @@ RemoteCommands::RemoteCommands(CLI::App& app)
       pause_(app.add_subcommand("pause", "Holds the next statement of every client, for maintenance")),
       resume_(app.add_subcommand("resume", "Ends a pause")),
       events_(app.add_subcommand("events", "Shows what happened to the connections")),
-      config_(app.add_subcommand("config", "Shows the settings in force")) {
-  for (auto* command : {status_, reconnect_, pause_, resume_, events_, config_}) {
+      config_(app.add_subcommand("config", "Shows the settings in force")),
+      health_(app.add_subcommand("health", "Ends with 0 where the proxy serves")) {
+  for (auto* command : {status_, reconnect_, pause_, resume_, events_, config_, health_}) {
     command->add_option("--admin", options_.admin, "The admin port: http://HOST:PORT or unix:PATH")
         ->type_name("ADDRESS")
         ->default_str(std::string(admin_variable) + ", else " + default_admin);
@@ -55,6 +56,7 @@ std::optional<int> RemoteCommands::run() {
   if (*resume_) return give_order(options_, RemoteOrder::resume);
   if (*events_) return show_events(options_);
   if (*config_) return show_config(options_);
+  if (*health_) return check_health(options_);
   return std::nullopt;
 }
 

@@ -31,6 +31,7 @@ class RemoteCommands {
   CLI::App* resume_;
   CLI::App* events_;
   CLI::App* config_;
+  CLI::App* health_;
 };
 
 }  // namespace holdfast::cli

@@ -12,7 +12,6 @@
 #include "cli/admin_service.hpp"
 #include "cli/logging.hpp"
 #include "config/reload.hpp"
-#include "health/postgres_standing.hpp"
 #include "proxy/postgres/connection.hpp"
 #include "proxy/spawn.hpp"
 
@@ -24,11 +23,18 @@ namespace {
 
 constexpr auto drain_poll = std::chrono::milliseconds(50);
 constexpr auto farewell_time = std::chrono::seconds(1);
+constexpr auto look_interval = std::chrono::seconds(1);
+
+/// Of a coroutine beside the signals: what it throws is a bug and ends the program.
+void end_of_helper(const std::exception_ptr& thrown) {
+  if (thrown) std::rethrow_exception(thrown);
+}
 
 }  // namespace
 
 Runtime::Runtime(config::Config config, config::Sources sources)
-    : config_(std::move(config)), file_(config_), sources_(std::move(sources)), main_(1) {
+    : config_(std::move(config)), file_(config_), sources_(std::move(sources)), manager_(sources_.environment), main_(1) {
+  watch_.follow(config::named_files(sources_, config_));
   const auto count = config_.workers == 0 ? std::max(1U, std::thread::hardware_concurrency()) : config_.workers;
   for (std::uint32_t i = 0; i < count; ++i) workers_.push_back(std::make_unique<proxy::Worker>());
   std::random_device seed;
@@ -38,6 +44,7 @@ Runtime::Runtime(config::Config config, config::Sources sources)
     }
     auto standing =
         std::make_unique<health::PostgresStanding>(health_, workers_.front()->executor(), connection.postgres);
+    standings_.emplace(connection.id, standing.get());
     connections_.push_back(std::make_unique<proxy::postgres::PostgresConnection>(
         std::make_shared<const config::Connection>(connection), workers_, std::move(standing), events_, cancels_,
         seed()));
@@ -60,6 +67,9 @@ int Runtime::run() {
     main_.stop();
     if (thrown) std::rethrow_exception(thrown);
   });
+  asio::co_spawn(main_, watch_files(), end_of_helper);
+  asio::co_spawn(main_, feed_watchdog(), end_of_helper);
+  manager_.ready();
   main_.run();
   take_down();
   return 0;
@@ -74,6 +84,7 @@ Task<> Runtime::watch_signals() {
   }
   spdlog::info("ending: waiting up to {}ms for {}", config_.drain_timeout.count(), "clients to leave");
   draining_ = true;
+  manager_.stopping(config_.drain_timeout + 4 * farewell_time);
   // A second signal ends the wait.
   asio::co_spawn(main_, drain(), [this](const std::exception_ptr&) { main_.stop(); });
   for (;;) {
@@ -81,19 +92,53 @@ Task<> Runtime::watch_signals() {
   }
 }
 
-Task<> Runtime::drain() {
-  const auto clients = [this]() -> Task<std::uint64_t> {
-    std::uint64_t sum = 0;
-    for (const auto& connection : connections_) {
-      const auto counts = co_await connection->sessions();
-      sum += counts.active + counts.idle + counts.waiting;
+/// Asks every worker.
+Task<std::uint64_t> Runtime::count_clients() {
+  std::uint64_t sum = 0;
+  for (const auto& connection : connections_) {
+    const auto counts = co_await connection->sessions();
+    sum += counts.active + counts.idle + counts.waiting;
+  }
+  co_return sum;
+}
+
+/// Applies what changes in the files while nobody sends a signal, as in Kubernetes.
+Task<> Runtime::watch_files() {
+  SteadyTimer timer(main_.get_executor());
+  for (;;) {
+    timer.expires_after(look_interval);
+    co_await timer.async_wait(use_task);
+    if (draining_) co_return;
+    if (!config_.watch_files) continue;
+    const auto changed = watch_.look();
+    if (changed.empty()) continue;
+    const auto at_start = config::files_read_at_start(settings().running);
+    for (const auto& path : changed) {
+      spdlog::info("{} has changed", path);
+      if (std::ranges::binary_search(at_start, path)) spdlog::warn("reload: {} takes effect after a restart", path);
     }
-    co_return sum;
-  };
+    reload();
+  }
+}
+
+/// A worker that hangs does not answer, and then nobody says that the process is alive.
+Task<> Runtime::feed_watchdog() {
+  const auto interval = manager_.alive_interval();
+  if (!interval) co_return;
+  SteadyTimer timer(main_.get_executor());
+  for (;;) {
+    static_cast<void>(co_await count_clients());
+    manager_.alive();
+    timer.expires_after(*interval);
+    co_await timer.async_wait(use_task);
+  }
+}
+
+Task<> Runtime::drain() {
   SteadyTimer timer(main_.get_executor());
   const auto wait_until_gone = [&](std::chrono::milliseconds limit) -> Task<bool> {
     const auto deadline = std::chrono::steady_clock::now() + limit;
-    while (co_await clients() > 0) {
+    while (co_await count_clients() > 0) {
       if (std::chrono::steady_clock::now() >= deadline) co_return false;
       timer.expires_after(drain_poll);
       co_await timer.async_wait(use_task);
@@ -107,7 +152,9 @@ Task<> Runtime::drain() {
 }
 
 /// A valid file applies as far as it can without a restart; an invalid one changes nothing.
-void Runtime::reload() {
+void Runtime::load_again() {
+  // Before the files are read: what changes from here on is a change of its own.
+  watch_.mark();
   auto loaded = config::load(sources_);
   if (!loaded.ok()) {
     for (const auto& mistake : loaded.mistakes) spdlog::error("reload refused: {}", mistake.to_string());
@@ -125,14 +172,33 @@ void Runtime::reload() {
     merged.listen = running->listen;
     merged.tls = running->tls;
     merged.postgres.hosts = running->postgres.hosts;
+    const bool other_login = merged.postgres != running->postgres;
+    if (other_login) standings_.at(next.id)->reconfigure(merged.postgres);
     apply(*running, std::move(merged));
+    if (auto* connection = find(next.id); other_login && connection != nullptr) {
+      asio::co_spawn(main_, retry_login(*connection), end_of_helper);
+    }
   }
   config_.drain_timeout = loaded.config.drain_timeout;
   config_.log.level = loaded.config.log.level;
+  config_.watch_files = loaded.config.watch_files;
+  watch_.follow(config::named_files(sources_, loaded.config));
   config_.reconnect = loaded.config.reconnect;
   config_.health = loaded.config.health;
   file_ = std::move(loaded.config);
   spdlog::info("configuration reloaded");
+}
+
+void Runtime::reload() {
+  manager_.reloading();
+  load_again();
+  manager_.ready();
+}
+
+/// A login that the server has refused is not tried again by itself; another one is worth a try.
+Task<> Runtime::retry_login(proxy::Connection& connection) {
+  const auto status = co_await connection.upstream().status();
+  if (status.state != proxy::State::connected) connection.upstream().force_reconnect();
 }
 
 admin::Settings Runtime::settings() const {

@@ -11,9 +11,12 @@
 
 #include "admin/settings_json.hpp"
 #include "cli/event_log.hpp"
+#include "cli/file_watch.hpp"
+#include "cli/service_manager.hpp"
 #include "config/config.hpp"
 #include "config/load.hpp"
 #include "health/health_thread.hpp"
+#include "health/postgres_standing.hpp"
 #include "proxy/connection.hpp"
 #include "proxy/postgres/cancel_registry.hpp"
 #include "proxy/task.hpp"
@@ -47,8 +50,13 @@ class Runtime {
 
  private:
   Task<> watch_signals();
+  Task<> watch_files();
+  Task<> feed_watchdog();
+  Task<> retry_login(proxy::Connection& connection);
+  Task<std::uint64_t> count_clients();
   Task<> drain();
   void reload();
+  void load_again();
   void apply(config::Connection& running, config::Connection next);
   void take_down();
 
@@ -56,12 +64,15 @@ class Runtime {
   config::Config config_;              // in force
   config::Config file_;                // as loaded last
   config::Sources sources_;
+  ServiceManager manager_;
+  FileWatch watch_;  // of the file and those that it names
   asio::io_context main_;
   EventLog events_;
   proxy::postgres::CancelRegistry cancels_;
   health::HealthThread health_;
   std::vector<std::unique_ptr<proxy::Worker>> workers_;
   std::vector<std::unique_ptr<proxy::Connection>> connections_;
+  std::map<std::string, health::PostgresStanding*> standings_;  // by connection, which owns them
   std::unique_ptr<AdminService> admin_;
   std::atomic<bool> draining_{false};
 };

@@ -179,6 +179,7 @@ struct Config {
   Log log;
   std::uint32_t workers = 1;  // threads; 0 = one for each core
   milliseconds drain_timeout{25'000};
+  bool watch_files = false;  // reload when this file or one that it names has changed
   Reconnect reconnect;
   Health health;
   std::vector<Connection> connections;

@@ -21,7 +21,7 @@ namespace holdfast::config {
 namespace {
 
 constexpr std::array other_keys{"admin.listen", "admin.token_file", "admin.tls.cert_file", "admin.tls.key_file",
-                                "admin.tls.client_ca_file", "log.level", "log.format", "workers", "drain_timeout"};
+                                "admin.tls.client_ca_file", "log.level", "log.format", "workers", "drain_timeout", "watch_files"};
 
 std::string variable_of(std::string path) {
   for (char& c : path) c = c == '.' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
@@ -453,6 +453,7 @@ void read_config(LoadState& state, const YAML::Node& tree, Config& config) {
   read_log(state, root.take("log"), config.log);
   root.number("workers", config.workers, 0, 1024);
   root.duration("drain_timeout", config.drain_timeout);
+  root.on_off("watch_files", config.watch_files);
   read_fields(state, root.take("reconnect"), "reconnect", config.reconnect);
   state.hold_timeout_set = names(root, "reconnect", "hold_timeout");
   read_fields(state, root.take("health"), "health", config.health);

@@ -1,7 +1,8 @@
-// Compares two configurations.
+// Compares two configurations, and lists files.
 #include "config/reload.hpp"
 
 #include <algorithm>
+#include <set>
 
 namespace holdfast::config {
 
@@ -30,6 +31,47 @@ std::vector<std::string> needs_restart(const Config& running, const Config& next
     say(!kept, "the removal of " + connection.id);
   }
   return sentences;
+}
+
+namespace {
+
+void add_files_read_at_start(const Config& config, std::set<std::string>& files) {
+  const auto add_tls = [&files](const std::optional<TlsFiles>& tls) {
+    if (tls) files.insert({tls->cert_file, tls->key_file, tls->client_ca_file});
+  };
+  files.insert(config.admin.token_file);
+  add_tls(config.admin.tls);
+  for (const auto& connection : config.connections) {
+    add_tls(connection.tls);
+    const auto& uri = connection.postgres;
+    files.insert({uri.sslrootcert == "system" ? "" : uri.sslrootcert, uri.sslcert, uri.sslkey, uri.sslcrl});
+  }
+}
+
+std::vector<std::string> without_the_empty(std::set<std::string> files) {
+  files.erase("");
+  return {files.begin(), files.end()};
+}
+
+}  // namespace
+
+std::vector<std::string> named_files(const Sources& sources, const Config& config) {
+  std::set<std::string> files;
+  files.insert(sources.file.value_or(""));
+  if (sources.environment) files.insert(sources.environment("PGPASSFILE").value_or(""));
+  add_files_read_at_start(config, files);
+  for (const auto& connection : config.connections) {
+    files.insert(connection.password_file);
+    for (const auto& user : connection.users) files.insert(user.password_file);
+    if (connection.auth_query) files.insert(connection.auth_query->password_file);
+  }
+  return without_the_empty(std::move(files));
+}
+
+std::vector<std::string> files_read_at_start(const Config& config) {
+  std::set<std::string> files;
+  add_files_read_at_start(config, files);
+  return without_the_empty(std::move(files));
 }
 
 }  // namespace holdfast::config

@@ -73,16 +73,15 @@ void measure(Outcome& outcome, SteadyTime started) {
 
 struct PostgresStanding::Impl : std::enable_shared_from_this<PostgresStanding::Impl> {
   Impl(Executor on_health, Executor at_home, config::PostgresUri with)
-      : health(std::move(on_health)), home(std::move(at_home)), uri(std::move(with)) {}
+      : health(std::move(on_health)), home(std::move(at_home)), uri(std::make_shared<const config::PostgresUri>(std::move(with))) {}
 
   const Executor health, home;
-  const config::PostgresUri uri;
-
   // On the home worker.
   PostgresStanding* owner = nullptr;
   std::uint64_t era = 0;  // counts the closes: what began in an earlier era is not told any more
 
   // On the health thread.
+  std::shared_ptr<const config::PostgresUri> uri;  // whoever waits with it keeps a copy of the pointer
   std::shared_ptr<PostgresSession> session;
   std::optional<config::HostPort> password_wanted_at;
   std::set<Operation*> operations;
@@ -121,14 +120,15 @@ class Listed {
 Task<Outcome> PostgresStanding::Impl::attempt(config::HostPort endpoint, SteadyTime deadline, std::uint64_t in_era) {
   const auto self = shared_from_this();
   const auto started = std::chrono::steady_clock::now();
-  if (uri.connect_timeout && uri.connect_timeout->count() > 0) {
-    deadline = std::min(deadline, started + *uri.connect_timeout);
+  const auto with = uri;
+  if (with->connect_timeout && with->connect_timeout->count() > 0) {
+    deadline = std::min(deadline, started + *with->connect_timeout);
   }
   Listed listed(operations, health, deadline);
   auto& operation = listed.operation;
   Outcome outcome;
-  if (uri.user.empty()) {
-    outcome = co_await probe_endpoint(operation, uri, endpoint);
+  if (with->user.empty()) {
+    outcome = co_await probe_endpoint(operation, *with, endpoint);
     if (outcome.ok()) keep(nullptr, endpoint);
   } else {
     const auto resolved = co_await resolve(operation, endpoint);
@@ -145,7 +145,8 @@ Task<Outcome> PostgresStanding::Impl::attempt(config::HostPort endpoint, SteadyT
 
 Task<Outcome> PostgresStanding::Impl::attempt_address(Operation& operation, config::HostPort endpoint, Address address,
                                                       std::uint64_t in_era) {
-  auto logged_in = co_await login(operation, uri, endpoint, std::move(address));
+  const auto with = uri;
+  auto logged_in = co_await login(operation, *with, endpoint, std::move(address));
   if (logged_in.password_wanted) {
     keep(nullptr, endpoint);
     co_return Outcome{};
@@ -180,13 +181,15 @@ Task<Outcome> PostgresStanding::Impl::question(Operation& operation, std::shared
 Task<Outcome> PostgresStanding::Impl::probe(config::HostPort endpoint, SteadyTime deadline) {
   const auto self = shared_from_this();
   Listed listed(operations, health, deadline);
-  co_return co_await probe_endpoint(listed.operation, uri, std::move(endpoint));
+  const auto with = uri;
+  co_return co_await probe_endpoint(listed.operation, *with, std::move(endpoint));
 }
 
 Task<Outcome> PostgresStanding::Impl::check(SteadyTime deadline) {
   const auto self = shared_from_this();
   Listed listed(operations, health, deadline);
-  if (password_wanted_at) co_return co_await probe_endpoint(listed.operation, uri, *password_wanted_at);
+  const auto with = uri;
+  if (password_wanted_at) co_return co_await probe_endpoint(listed.operation, *with, *password_wanted_at);
   const auto asked = session;  // close() may come while this waits
   if (!asked) co_return failed(Failure::unreachable, "there is no connection to check");
   const auto started = std::chrono::steady_clock::now();
@@ -247,6 +250,10 @@ Task<Outcome> PostgresStanding::check(SteadyTime deadline) {
   const auto impl = impl_;
   auto make = [impl, deadline] { return impl->check(deadline); };
   co_return co_await run_on(impl->health, std::move(make));
+}
+
+void PostgresStanding::reconfigure(config::PostgresUri uri) {
+  asio::post(impl_->health, [impl = impl_, next = std::make_shared<const config::PostgresUri>(std::move(uri))] { impl->uri = next; });
 }
 
 void PostgresStanding::close() {

@@ -24,6 +24,9 @@ class PostgresStanding final : public proxy::StandingConnection {
   PostgresStanding(const PostgresStanding&) = delete;
   PostgresStanding& operator=(const PostgresStanding&) = delete;
 
+  /// What attempts and probes log in with from now on; an open connection stays. From any thread.
+  void reconfigure(config::PostgresUri uri);
+
   Task<proxy::Outcome> attempt(config::HostPort endpoint, proxy::SteadyTime deadline) override;
   Task<proxy::Outcome> probe(config::HostPort endpoint, proxy::SteadyTime deadline) override;
   Task<proxy::Outcome> check(proxy::SteadyTime deadline) override;

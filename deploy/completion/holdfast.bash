@@ -43,13 +43,13 @@ _holdfast() {
 
   local words
   case $command in
-    "") words="run check demo status reconnect pause resume events config --version --help" ;;
+    "") words="run check demo status reconnect pause resume events config health --version --help" ;;
     run) words="--config --upstream --listen --admin --set --help" ;;
     check) words="--config --help" ;;
     demo) words="postgres mongodb --for --stay --help" ;;
     status) words="--admin --token-file --json --watch --help" ;;
     events) words="--admin --token-file --follow --since --json --help" ;;
-    config) words="--admin --token-file --help" ;;
+    config | health) words="--admin --token-file --help" ;;
     reconnect | pause | resume)
       words="--admin --token-file --help"
       [[ $word == -* ]] || words=$(_holdfast_connections)

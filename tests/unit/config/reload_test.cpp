@@ -53,6 +53,29 @@ TEST(Reload, of_what_is_bound_at_the_start_needs_a_restart_and_names_it) {
   }
 }
 
+TEST(Reload, is_about_the_file_and_each_file_that_it_names_once) {
+  Sources sources;
+  sources.file = "/etc/holdfast/holdfast.yaml";
+  sources.environment = [](std::string_view name) {
+    return name == "PGPASSFILE" ? std::optional<std::string>("/etc/pgpass") : std::nullopt;
+  };
+  auto config = running();
+  config.admin.token_file = "/s/token";
+  auto& connection = config.connections[0];
+  connection.password_file = "/s/password";
+  connection.users = {{"a", {}, {}, "/s/a", {}}, {"b", {}, {}, {}, "B_PASSWORD"}, {"c", {}, {}, "/s/a", {}}};
+  connection.auth_query = AuthQuery{"SELECT 1", "q", {}, "/s/q", {}};
+  connection.tls = TlsFiles{"/t/cert", "/t/key", {}};
+  connection.postgres.sslrootcert = "/t/root";
+  EXPECT_EQ(named_files(sources, config),
+            (std::vector<std::string>{"/etc/holdfast/holdfast.yaml", "/etc/pgpass", "/s/a", "/s/password", "/s/q", "/s/token", "/t/cert",
+                                      "/t/key", "/t/root"}));
+  EXPECT_EQ(files_read_at_start(config), (std::vector<std::string>{"/s/token", "/t/cert", "/t/key", "/t/root"}));
+  connection.postgres.sslrootcert = "system";
+  EXPECT_EQ(named_files({}, config).back(), "/t/key");
+  EXPECT_TRUE(named_files({}, running()).empty());
+}
+
 TEST(Reload, of_everything_else_needs_none) {
   const Change rows[] = {[](Config& next) { next.log.level = LogLevel::debug; },
                          [](Config& next) { next.drain_timeout = 1s; },

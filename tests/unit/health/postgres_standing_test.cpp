@@ -92,6 +92,17 @@ TEST_F(PostgresStandingTest, a_wrong_password_is_rejected_with_the_servers_words
   EXPECT_EQ(outcome.error, "password authentication failed for user \"app\"");
 }
 
+TEST_F(PostgresStandingTest, logs_in_with_what_it_was_given_last_and_keeps_an_open_connection_meanwhile) {
+  Harness harness(uri("hunter2"));
+  EXPECT_EQ(attempt(harness).failure, Failure::rejected);
+  harness.standing->reconfigure(uri("right"));
+  EXPECT_TRUE(attempt(harness).ok());
+  harness.standing->reconfigure(uri("hunter2"));
+  EXPECT_TRUE(harness.await(harness.standing->check(Harness::in(5s))).ok());
+  EXPECT_TRUE(harness.lost.empty());
+  EXPECT_EQ(attempt(harness).failure, Failure::rejected);
+}
+
 TEST_F(PostgresStandingTest, a_database_that_does_not_exist_is_rejected) {
   Harness harness(uri("right", "nowhere"));
   const auto outcome = attempt(harness);
