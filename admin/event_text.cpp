@@ -54,7 +54,8 @@ void add_fields(const proxy::Event& event, json::object& data) {
 std::string event_text(const NumberedEvent& event) {
   json::object data{{"id", event.id},
                     {"time", iso_time(event.event.time)},
-                    {"connectionId", valid_utf8(event.event.connection)}};
+                    {"connectionId", event.event.connection.empty() ? json::value(nullptr)
+                                                           : json::value(valid_utf8(event.event.connection))}};
   add_fields(event.event, data);
   return framed(event.id, proxy::to_string(event.event.kind), data);
 }

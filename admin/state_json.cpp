@@ -20,6 +20,13 @@ json::value text_or_null(const std::string& text) {
   return text.empty() ? json::value(nullptr) : json::value(valid_utf8(text));
 }
 
+/// In milliseconds, to a hundredth.
+json::value latency_or_null(const std::optional<proxy::microseconds>& latency) {
+  if (!latency) return nullptr;
+  const auto hundredths = (latency->count() + 5) / 10;
+  return hundredths % 100 == 0 ? json::value(hundredths / 100) : json::value(static_cast<double>(hundredths) / 100);
+}
+
 json::object state_object(const ConnectionView& view) {
   const auto& status = view.status;
   json::array endpoints;
@@ -28,7 +35,7 @@ json::object state_object(const ConnectionView& view) {
         {"address", valid_utf8(endpoint.address)},
         {"role", proxy::to_string(endpoint.role)},
         {"healthy", endpoint.healthy},
-        {"latencyMs", endpoint.latency ? json::value(endpoint.latency->count()) : json::value(nullptr)},
+        {"latencyMs", latency_or_null(endpoint.latency)},
     });
   }
   return {
@@ -107,6 +114,25 @@ std::string states_by_id_json(const std::vector<ConnectionView>& views) {
   json::object states;
   for (const auto& view : views) states[view.status.connection] = state_object(view);
   return json::serialize(states);
+}
+
+std::string history_json(const std::string& id, const History::View& view) {
+  json::array latency, outages, errors;
+  for (const auto& sample : view.samples) {
+    latency.push_back(json::object{
+        {"time", iso_time(sample.time)}, {"ms", latency_or_null(sample.latency)}, {"failed", sample.failed}});
+  }
+  for (const auto& outage : view.outages) {
+    outages.push_back(json::object{
+        {"from", iso_time(outage.from)}, {"to", time_or_null(outage.to)}, {"reason", valid_utf8(outage.reason)}});
+  }
+  for (const auto& error : view.errors) {
+    errors.push_back(json::object{{"time", iso_time(error.time)}, {"message", valid_utf8(error.message)}});
+  }
+  return json::serialize(json::object{{"connectionId", id},
+                                      {"latency", std::move(latency)},
+                                      {"outages", std::move(outages)},
+                                      {"errors", std::move(errors)}});
 }
 
 std::string sessions_json(const std::vector<proxy::SessionEntry>& sessions) {

@@ -21,6 +21,8 @@ namespace holdfast::admin {
 [[nodiscard]] std::string states_json(const std::vector<ConnectionView>& views);
 /// An object of them by id.
 [[nodiscard]] std::string states_by_id_json(const std::vector<ConnectionView>& views);
+/// What a connection went through in the last hour.
+[[nodiscard]] std::string history_json(const std::string& id, const History::View& view);
 /// An array of sessions, in the order given.
 [[nodiscard]] std::string sessions_json(const std::vector<proxy::SessionEntry>& sessions);
 /// `{"error": {"code": …, "message": …}}`

@@ -131,6 +131,7 @@ void Runtime::reload() {
   config_.log.level = loaded.config.log.level;
   config_.reconnect = loaded.config.reconnect;
   config_.health = loaded.config.health;
+  config_.origins = loaded.config.origins;
   file_ = std::move(loaded.config);
   spdlog::info("configuration reloaded");
 }
@@ -146,6 +147,16 @@ void Runtime::change_settings(const std::function<bool(config::Config&)>& change
   if (!change(wanted)) return;
   config_.reconnect = wanted.reconnect;
   config_.health = wanted.health;
+  if (wanted.log.level != config_.log.level) {
+    config_.log.level = wanted.log.level;
+    set_log_level(config_.log.level);
+    spdlog::info("settings changed: log.level");
+    proxy::Event event;
+    event.kind = proxy::EventKind::config_changed;
+    event.time = std::chrono::system_clock::now();
+    event.reason = "log.level";
+    events_.on_event(event);
+  }
   for (auto& running : config_.connections) {
     const auto found = std::ranges::find(wanted.connections, running.id, &config::Connection::id);
     if (found == wanted.connections.end()) continue;

@@ -42,7 +42,7 @@ class Runtime {
   [[nodiscard]] bool draining() const { return draining_; }
   [[nodiscard]] EventLog& events() { return events_; }
   [[nodiscard]] admin::Settings settings() const;
-  /// Where `change` returns true for a copy of the settings in force, applies their `reconnect` and `health`.
+  /// Where `change` returns true for a copy of the settings in force, applies their `reconnect`, `health` and `log.level`.
   void change_settings(const std::function<bool(config::Config&)>& change);
 
  private:

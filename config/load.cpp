@@ -489,6 +489,7 @@ Loaded load(const Sources& sources) {
   for (auto& mistake : state.mistakes) by_place.emplace(std::pair(mistake.line, mistake.column), std::move(mistake));
   for (auto& [place, mistake] : by_place) loaded.mistakes.push_back(std::move(mistake));
   loaded.warnings = std::move(state.warnings);
+  loaded.config.origins = std::move(state.origins);
   return loaded;
 }
 

@@ -60,6 +60,8 @@ struct Upstream::Impl : std::enable_shared_from_this<Upstream::Impl> {
   void rearm();
   void tell(Event event);
   void announce();
+  enum class Measured { attempt, check };
+  void measured(Measured what, const Outcome& outcome);
   Task<> attempt(action::Attempt todo);
   Task<> probe(action::Probe todo);
   Task<> check(action::Check todo);
@@ -171,9 +173,15 @@ void Upstream::Impl::announce() {
   observer.on_event(event);
 }
 
+void Upstream::Impl::measured(Measured what, const Outcome& outcome) {
+  observer.on_measured({machine.settings().connection, std::chrono::system_clock::now(), what == Measured::check, outcome.ok(),
+                        outcome.latency, outcome.error});
+}
+
 Task<> Upstream::Impl::attempt(action::Attempt todo) {
   const auto address = machine.settings().endpoints[todo.endpoint];
   const auto outcome = co_await standing->attempt(address, todo.deadline);
+  measured(Measured::attempt, outcome);
   machine.on_attempt(todo.number, todo.endpoint, outcome, now());
   perform();
 }
@@ -190,6 +198,7 @@ Task<> Upstream::Impl::check(action::Check todo) {
   last_health_check = std::chrono::system_clock::now();
   last_check_ok = outcome.ok();
   ++checks;
+  measured(Measured::check, outcome);
   machine.on_check(outcome, now());
   perform();
   checked.notify();

@@ -59,7 +59,7 @@ FORBIDDEN = {
 OURS = ("admin", "backoff", "bench", "cli", "cmake", "config", "crypto", "deploy", "health", "protocol", "proxy", "tests", "workload")
 SOURCES = {".cpp", ".hpp", ".h"}
 COMMENTS = {".cpp": "//", ".hpp": "//", ".h": "//", ".py": ('"""', "#"), ".cmake": "#", ".sh": "#", ".go": "//",
-            ".rs": ("//!", "//"), ".java": "//", ".js": "//"}
+            ".rs": ("//!", "//"), ".java": "//", ".js": "//", ".ts": "//", ".tsx": "//", ".css": ("/*",)}
 INCLUDE = re.compile(r'^\s*#\s*include\s*[<"]([^>"]+)[>"]')
 
 
