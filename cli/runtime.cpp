@@ -13,6 +13,7 @@
 #include "cli/logging.hpp"
 #include "config/reload.hpp"
 #include "health/postgres_standing.hpp"
+#include "proxy/log_scope.hpp"
 #include "proxy/postgres/connection.hpp"
 #include "proxy/spawn.hpp"
 
@@ -178,6 +179,7 @@ void Runtime::apply(config::Connection& running, config::Connection next) {
     event.connection = next.id;
     event.time = std::chrono::system_clock::now();
     event.reason = admin::changed_settings(running, next);
+    const proxy::LogScope scope({next.id, proxy::to_string(event.kind), {}});
     spdlog::info("settings of {} changed{}{}", next.id, event.reason.empty() ? "" : ": ", event.reason);
     events_.on_event(event);
   }

@@ -7,6 +7,7 @@
 #include <random>
 #include <utility>
 
+#include "proxy/log_scope.hpp"
 #include "proxy/spawn.hpp"
 #include "proxy/waiting.hpp"
 
@@ -18,6 +19,21 @@ namespace {
 
 /// How long the announcement of a reconnection waits for the sessions that were held to be restored.
 constexpr auto announcement_wait = std::chrono::seconds(1);
+
+/// The numbers of an event, for a log in JSON.
+LogFields log_fields(const Event& event) {
+  LogFields about{event.connection, to_string(event.kind), {}};
+  if (event.attempt > 0) about.fields.emplace_back("attempt", std::to_string(event.attempt));
+  if (event.kind == EventKind::reconnect_scheduled) {
+    about.fields.emplace_back("maxRetries", std::to_string(event.max_retries));
+    about.fields.emplace_back("delayMs", std::to_string(event.delay.count()));
+  }
+  if (event.kind == EventKind::reconnected) {
+    about.fields.emplace_back("downtimeMs", std::to_string(event.downtime.count()));
+    about.fields.emplace_back("sessionsRestored", std::to_string(event.sessions_restored));
+  }
+  return about;
+}
 
 SteadyTime now() { return std::chrono::steady_clock::now(); }
 
@@ -139,6 +155,7 @@ void Upstream::Impl::rearm() {
 void Upstream::Impl::tell(Event event) {
   event.time = std::chrono::system_clock::now();
   const auto& id = event.connection;
+  const LogScope scope(log_fields(event));
   switch (event.kind) {
     case EventKind::connected: spdlog::info("connected to {} with auto-reconnection enabled", id); break;
     case EventKind::connection_lost: spdlog::warn("connection lost to {}: {}", id, event.reason); break;
@@ -169,6 +186,7 @@ void Upstream::Impl::announce() {
   if (!announcement) return;
   auto event = *std::exchange(announcement, std::nullopt);
   event.sessions_restored = restored;
+  const LogScope scope(log_fields(event));
   spdlog::info("reconnected to {} after {}ms, {} sessions restored", event.connection, event.downtime.count(), restored);
   observer.on_event(event);
 }
