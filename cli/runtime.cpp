@@ -9,6 +9,7 @@
 #include <stdexcept>
 #include <thread>
 
+#include "admin/webhooks.hpp"
 #include "cli/admin_service.hpp"
 #include "cli/logging.hpp"
 #include "config/reload.hpp"
@@ -45,6 +46,7 @@ Runtime::Runtime(config::Config config, config::Sources sources)
     connections_.back()->open();
   }
   if (config_.admin.listen) admin_ = std::make_unique<AdminService>(*this, config_.admin);
+  if (!config_.notify.empty()) webhooks_ = std::make_unique<admin::Webhooks>(config_.notify, events_.feed());
 }
 
 Runtime::~Runtime() { take_down(); }
@@ -189,6 +191,7 @@ void Runtime::apply(config::Connection& running, config::Connection next) {
 void Runtime::take_down() {
   if (connections_.empty() && workers_.empty()) return;
   if (admin_) admin_->stop();
+  webhooks_.reset();
   for (auto& connection : connections_) {
     connection->stop_sessions();
     connection->stop();

@@ -20,6 +20,10 @@
 #include "proxy/waiting.hpp"
 #include "proxy/worker.hpp"
 
+namespace holdfast::admin {
+class Webhooks;
+}
+
 namespace holdfast::cli {
 
 class AdminSource;
@@ -63,6 +67,7 @@ class Runtime {
   std::vector<std::unique_ptr<proxy::Worker>> workers_;
   std::vector<std::unique_ptr<proxy::Connection>> connections_;
   std::unique_ptr<AdminService> admin_;
+  std::unique_ptr<admin::Webhooks> webhooks_;
   std::atomic<bool> draining_{false};
 };
 
