@@ -101,7 +101,7 @@ TEST(Keys, of_notify_want_an_address_and_events_that_there_are) {
     EXPECT_NE(found[0].find("notify.url: must be http://HOST"), std::string::npos) << found[0];
     EXPECT_EQ(found[0].find("hush"), std::string::npos);
   }
-  for (const char* url : {"http://h", "https://h:1/x?y", "'http://[::1]:8/x'", "'http://[::1]'"}) {
+  for (const char* url : {"http://h", "'https://h:1/x?y'", "'http://[::1]:8/x'", "'http://[::1]'"}) {
     EXPECT_EQ(good(std::string("notify: [{url: ") + url + "}]\n" + one_connection()).notify.size(), 1U) << url;
   }
   const auto found = mistakes("notify: [{url: http://h, events: [database-lost]}]\n" + one_connection());
