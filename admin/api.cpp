@@ -130,6 +130,10 @@ std::optional<Response> Api::refuse(const Request& request, const Route& route) 
   if (!is_empty_or_object(request.body())) {
     return error(http::status::bad_request, "malformed", "the body must be a JSON object");
   }
+  const bool takes_fields = route.kind == Route::Kind::settings || route.kind == Route::Kind::status;
+  if (const auto field = takes_fields ? std::nullopt : any_field(request.body())) {
+    return error(http::status::bad_request, "malformed", "there is no field \"" + *field + "\" here: the body is empty, or {}");
+  }
   return std::nullopt;
 }
 

@@ -9,6 +9,7 @@ namespace holdfast::admin {
 namespace {
 
 constexpr std::size_t read_length = 4096;
+constexpr std::chrono::seconds farewell_time{1};
 
 }  // namespace
 
@@ -34,6 +35,9 @@ Task<> ServerSession::run() {
     const auto next = co_await answer(parser.release());
     if (next == Next::close) break;
   }
+  // In TLS the end is said, or the client would take the answer for cut off.
+  stream_.expires_after(farewell_time);
+  co_await stream_.finish();
   stream_.close();
 }
 
@@ -138,7 +142,7 @@ Task<beast::error_code> ServerSession::write(Response response, http::verb metho
 /// Reads on for a moment after a refusal: closing with unread bytes makes the kernel send a reset, which may overtake
 /// the answer.
 Task<> ServerSession::linger() {
-  stream_.expires_after(std::chrono::seconds(1));
+  stream_.expires_after(farewell_time);
   co_await stream_.finish();
   std::array<char, read_length> discarded;
   for (int reads = 0; reads < 256 && !stopping_; ++reads) {

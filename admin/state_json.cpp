@@ -166,6 +166,11 @@ std::optional<StatusRequest> parse_status_request(std::string_view body, std::st
     error = "the body must be a JSON object";
     return std::nullopt;
   }
+  for (const auto& [key, ignored] : value.get_object()) {
+    if (key == "connectionId" || key == "action") continue;
+    error = "there is no field \"" + std::string(key) + "\" here: only connectionId and action";
+    return std::nullopt;
+  }
   StatusRequest request;
   const auto* connection = value.get_object().if_contains("connectionId");
   if (connection == nullptr || !connection->is_string()) {
@@ -181,6 +186,14 @@ std::optional<StatusRequest> parse_status_request(std::string_view body, std::st
     return std::nullopt;
   }
   return request;
+}
+
+std::optional<std::string> any_field(std::string_view body) {
+  if (body.empty()) return std::nullopt;
+  boost::system::error_code failed;
+  const auto value = json::parse(json::string_view(body.data(), body.size()), failed);
+  if (failed || !value.is_object() || value.get_object().empty()) return std::nullopt;
+  return std::string(value.get_object().begin()->key());
 }
 
 bool is_empty_or_object(std::string_view body) {

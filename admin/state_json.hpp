@@ -38,5 +38,7 @@ struct StatusRequest {
 [[nodiscard]] std::optional<StatusRequest> parse_status_request(std::string_view body, std::string& error);
 /// Is the body empty or a JSON object?
 [[nodiscard]] bool is_empty_or_object(std::string_view body);
+/// The name of a field of a body that is one of these; none where it has no field.
+[[nodiscard]] std::optional<std::string> any_field(std::string_view body);
 
 }  // namespace holdfast::admin

@@ -53,6 +53,19 @@ def test_the_api_the_page_and_the_events_are_served_in_tls(server, start_holdfas
     assert events.returncode == 0 and "database-connected" in events.stdout, events
 
 
+def test_the_end_of_an_answer_is_said_in_tls_too(server, start_holdfast, authority):
+    proxy = start(server, start_holdfast, authority)
+    context = ssl.create_default_context(cafile=authority.certificate)
+    with socket.create_connection(("127.0.0.1", proxy.admin_port), 10) as plain:
+        # Python raises SSLEOFError where the connection ends without TLS's own end.
+        with context.wrap_socket(plain, server_hostname="localhost", suppress_ragged_eofs=False) as client:
+            client.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            answer = b""
+            while piece := client.recv(4096):
+                answer += piece
+    assert answer.startswith(b"HTTP/1.1 200 ")
+
+
 def test_the_commands_believe_no_other_authority_and_no_other_name(server, start_holdfast, authority, tmp_path):
     proxy = start(server, start_holdfast, authority)
     stranger = Authority(tmp_path / "stranger", "somebody else")
@@ -64,6 +77,7 @@ def test_the_commands_believe_no_other_authority_and_no_other_name(server, start
     assert_sentence(run_binary("status", "--admin", address, "--ca-file", tmp_path / "none"), "--ca-file .*none")
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_plain_http_and_old_versions_of_tls_get_nowhere(server, start_holdfast, authority):
     proxy = start(server, start_holdfast, authority)
     assert_sentence(run_binary("status", "--admin", f"http://127.0.0.1:{proxy.admin_port}"), "does not answer")

@@ -32,9 +32,12 @@ def test_every_route_of_the_document_answers_and_no_method_beyond_it(proxy):
 
 
 @pytest.mark.parametrize("phase", ("examples,coverage", "fuzzing"))
-def test_schemathesis_finds_no_answer_that_the_document_does_not_know(proxy, phase, tmp_path):
+def test_schemathesis_finds_no_answer_that_the_document_does_not_know(server, start_holdfast, phase, tmp_path):
     if not SCHEMATHESIS.exists():
         pytest.skip(f"{SCHEMATHESIS} is missing: run deploy/install-dependencies")
+    # The id that the document has as its example, so that orders are given and not only refused.
+    proxy = start_holdfast(server, connection={"id": "orders"}, ready=False)
+    proxy.wait_for_log("connected to orders")
     done = subprocess.run(
         [str(SCHEMATHESIS), "--config-file", str(CONFIG), "run", f"http://127.0.0.1:{proxy.admin_port}/api/openapi.json", "--phases", phase, "--checks", "all",
          # The stream of events does not end, and waiting for it would be the whole of the test; test_events.py has it.

@@ -1,7 +1,6 @@
 """The status page in a real browser over a real database that is killed: badges, chart, buttons, toasts, the proxy's own loss; axe-core."""
 
 import json
-import os
 import pathlib
 import shutil
 import subprocess
@@ -13,8 +12,6 @@ from support import browser as browsers
 from support.holdfast import ROOT
 from support.waiting import wait_for
 
-# Set, the pictures of the documentation are taken again.
-IMAGES = pathlib.Path(os.environ["HOLDFAST_IMAGES"]) if "HOLDFAST_IMAGES" in os.environ else None
 QUICK = {"reconnect": {"max_retries": 2, "retry_delay": "300ms", "connection_timeout": "2s", "jitter": 0}, "health": {"interval": "200ms"}}
 
 
@@ -33,12 +30,6 @@ def open_page():
     yield start
     for page in opened:
         page.close()
-
-
-def picture(page, name):
-    if IMAGES:
-        IMAGES.mkdir(parents=True, exist_ok=True)
-        page.screenshot(IMAGES / f"{name}.png")
 
 
 def assert_sound(page, network=0):
@@ -65,7 +56,6 @@ def test_the_badge_follows_a_kill_and_a_restart_and_toasts_tell_of_them(server, 
     assert page.run("return await page.locator('.toast').count()") == 0, "what was before the page is no news"
     wait_for(lambda: json.loads(proxy.admin("/api/v1/connections/main/history")[1])["latency"], 15, "health checks were measured")
     assert_sound(page)
-    picture(page, "connected")
 
     server.kill9()
     page.wait(".toast.bad", "Connection lost: main")
@@ -74,7 +64,6 @@ def test_the_badge_follows_a_kill_and_a_restart_and_toasts_tell_of_them(server, 
     page.wait(".toast.bad", "All attempts failed: main")
     page.wait("header.top p[role=status]", "1 of 1 not connected")
     assert_sound(page)
-    picture(page, "failed")
 
     server.start()
     page.wait(badge("connected"))
@@ -99,7 +88,6 @@ def test_a_countdown_shows_when_the_next_attempt_comes(server, start_holdfast, o
         return int(page.wait(f"{badge('reconnecting')} .countdown", "next attempt in").split()[-2]) < first
     wait_for(runs_down, 10, "it counts down")
     assert_sound(page)
-    picture(page, "reconnecting")
 
 
 def test_force_reconnect_asks_first_and_then_does_it(server, start_holdfast, open_page):
@@ -144,7 +132,6 @@ def test_pause_and_resume_work_by_keyboard_alone(server, start_holdfast, open_pa
     page.wait(badge("paused"))
     assert proxy.state()["state"] == "paused"
     assert_sound(page)
-    picture(page, "paused")
     assert page.run(reach, name="Resume")
     page.run("await page.keyboard.press('Enter')")
     page.wait(badge("connected"))
@@ -159,7 +146,6 @@ def test_the_page_says_when_it_has_lost_the_proxy_and_comes_back_by_itself(serve
     page.wait("section.lost", "has not answered since")
     assert page.run("return await page.getByRole('button', {name: 'Force reconnect'}).isDisabled()")
     assert_sound(page, network=1)
-    picture(page, "proxy-lost")
     again = start_holdfast(server, connection=QUICK, ready=False, admin_port=proxy.admin_port)
     again.wait_for_state("connected")
     page.wait(".link.live", timeout=30)
@@ -199,8 +185,6 @@ def test_it_is_good_from_a_phone_to_a_wide_screen_light_and_dark(server, start_h
             overflow = page.run("return await page.evaluate(() => document.documentElement.scrollWidth - innerWidth)")
             assert overflow <= 0, (scheme, width, overflow)
             assert_sound(page)
-            if (scheme, width) == ("dark", 320):
-                picture(page, "phone-dark")
 
 
 def test_a_page_behind_a_token_asks_for_it(server, start_holdfast, open_page, tmp_path):

@@ -52,7 +52,8 @@ function List({ connections, chosen }: { connections: Connection[]; chosen: stri
 function summary(connections: Connection[], link: Link): string {
   if (link.state === "opening" && connections.length === 0) return "asking the proxy";
   const up = connections.filter((each) => each.state === "connected").length;
-  return up === connections.length ? (up === 1 ? "connected" : `all ${up} connected`) : `${connections.length - up} of ${connections.length} not connected`;
+  const then = link.state === "lost" ? "last known: " : "";
+  return then + (up === connections.length ? (up === 1 ? "connected" : `all ${up} connected`) : `${connections.length - up} of ${connections.length} not connected`);
 }
 
 function Page() {
@@ -63,7 +64,7 @@ function Page() {
     <>
       <header class="top">
         <h1>holdfast</h1>
-        {link.state !== "locked" && <p role="status" class={well ? "well" : "unwell"}>{summary(connections, link)}</p>}
+        {link.state !== "locked" && <p role="status" class={link.state === "lost" ? "old" : well ? "well" : "unwell"}>{summary(connections, link)}</p>}
         <p class={`link ${link.state}`}>{link.state === "live" ? "live" : link.state === "lost" ? "proxy lost" : ""}</p>
       </header>
       <LinkBanner link={link} />

@@ -215,6 +215,9 @@ TEST_F(AdminServer, takes_json_objects_only) {
   EXPECT_EQ(post(order, std::string(json_header) + "Content-Encoding: gzip\r\n", "{}").result_int(), 415U);
   EXPECT_EQ(post(order, json_header, "{").result_int(), 400U);
   EXPECT_EQ(post(order, json_header, "[]").result_int(), 400U);
+  const auto unknown = post(order, json_header, R"({"when":"now"})");
+  EXPECT_EQ(unknown.result_int(), 400U);
+  EXPECT_TRUE(contains(unknown, "there is no field \\\"when\\\" here")) << unknown.body();
   EXPECT_TRUE(source_.orders().empty());
   EXPECT_EQ(post(order, "Content-Type: application/json; charset=utf-8\r\n", "{}").result_int(), 202U);
 }
