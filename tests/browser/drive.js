@@ -11,6 +11,15 @@ const axeSource = readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
 
 const browser = await chromium.launch({ executablePath: "/usr/bin/chromium", args: ["--no-sandbox", "--disable-gpu"] });
 const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, locale: "en-GB", timezoneId: "UTC", bypassCSP: false });
+// Toasts go again after a while, and a test on a busy machine may look too late: what was ever shown is kept.
+await context.addInitScript(() => {
+  window.toastsShown = [];
+  new MutationObserver((changes) => {
+    for (const { addedNodes } of changes) {
+      for (const node of addedNodes) if (node instanceof Element && node.matches(".toast")) window.toastsShown.push(`${node.className}: ${node.innerText}`);
+    }
+  }).observe(document, { childList: true, subtree: true });
+});
 const page = await context.newPage();
 page.setDefaultTimeout(20_000);
 

@@ -53,21 +53,21 @@ def test_the_badge_follows_a_kill_and_a_restart_and_toasts_tell_of_them(server, 
     page.wait(".link.live")
     page.wait("figcaption", "No outage in the last hour.")
     page.wait("table td", "127.0.0.1:")
-    assert page.run("return await page.locator('.toast').count()") == 0, "what was before the page is no news"
+    assert page.run("return await page.evaluate(() => window.toastsShown)") == [], "what was before the page is no news"
     wait_for(lambda: json.loads(proxy.admin("/api/v1/connections/main/history")[1])["latency"], 15, "health checks were measured")
     assert_sound(page)
 
     server.kill9()
-    page.wait(".toast.bad", "Connection lost: main")
+    page.wait_for_toast("Connection lost: main")
     page.wait(badge("failed"))
     page.wait("article .error", "What to do:")
-    page.wait(".toast.bad", "All attempts failed: main")
+    page.wait_for_toast("All attempts failed: main")
     page.wait("header.top p[role=status]", "1 of 1 not connected")
     assert_sound(page)
 
     server.start()
     page.wait(badge("connected"))
-    page.wait(".toast.good", "Reconnected: main")
+    page.wait_for_toast("Reconnected: main")
     page.wait("article .error.past", "Last error, now over")
     page.wait("figcaption", "1 outage in the last hour")
     page.wait("ol.events li", "Connection lost")
@@ -102,7 +102,7 @@ def test_force_reconnect_asks_first_and_then_does_it(server, start_holdfast, ope
     assert "forced" not in proxy.log() and proxy.log().count("attempting to reconnect main") == 0
     page.click("button", "Force reconnect")
     page.click("button", "Reconnect")
-    page.wait(".toast", "Reconnecting: main")
+    page.wait_for_toast("Reconnecting: main")
     proxy.wait_for_log("attempting to reconnect main")
     page.wait(badge("connected"))
     assert_sound(page)
@@ -150,7 +150,7 @@ def test_the_page_says_when_it_has_lost_the_proxy_and_comes_back_by_itself(serve
     again.wait_for_state("connected")
     page.wait(".link.live", timeout=30)
     page.wait_until_gone("section.lost")
-    page.wait(".toast", "The proxy answers again")
+    page.wait_for_toast("The proxy answers again")
     assert page.problems()["console"] == []
 
 
@@ -167,7 +167,7 @@ def test_a_change_of_settings_is_told_and_its_source_shown(server, start_holdfas
     assert page.run(row, name="health.timeout")[1:] == ["3s", "environment HOLDFAST_HEALTH_TIMEOUT"]
     status, text = proxy.admin("/api/v1/config", {"reconnect": {"multiplier": 3}}, method="PATCH")
     assert status == 200, text
-    page.wait(".toast", "Settings changed: main")
+    page.wait_for_toast("Settings changed: main")
     wait_for(lambda: page.run(row, name="reconnect.multiplier")[1:] == ["3", "changed at run time"], 10, "the new value")
     assert_sound(page)
 

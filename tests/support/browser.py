@@ -46,6 +46,11 @@ class Browser:
             await all.first().waitFor({timeout: given.timeout});
             return await all.first().innerText();""", selector=selector, text=text, timeout=timeout * 1000)
 
+    def wait_for_toast(self, text, timeout=20.0):
+        """Waits until a toast with this text has been shown, also where it has gone since."""
+        self.run("await page.waitForFunction((text) => window.toastsShown.some((toast) => toast.includes(text)), given.text, {timeout: given.timeout})",
+                 text=text, timeout=timeout * 1000)
+
     def wait_until_gone(self, selector, timeout=20.0):
         self.run("await page.locator(given.selector).first().waitFor({state: 'hidden', timeout: given.timeout})", selector=selector,
                  timeout=timeout * 1000)

@@ -27,7 +27,7 @@ export interface ConnectionSettings {
 }
 export interface Settings { connections: Record<string, ConnectionSettings> }
 
-export interface ProxyEvent { id: number; name: string; time: string; connectionId: string | null; [field: string]: unknown }
+export interface ProxyEvent { id: number; name: string; time: string; connectionId: string | null; times?: number; [field: string]: unknown }
 
 /// The port answers, but not with what was asked for.
 export class Refused extends Error {

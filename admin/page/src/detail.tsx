@@ -105,7 +105,7 @@ function Events({ events }: { events: ProxyEvent[] }) {
       <ol class="events">
         {events.slice(0, 20).map((event) => {
           const { title, text, kind } = told(event);
-          return <li key={`${event.id} ${event.time}`} class={kind}><time dateTime={event.time}>{clock(event.time)}</time> <strong>{title}</strong> {text}</li>;
+          return <li key={`${event.id} ${event.time}`} class={kind}><time dateTime={event.time}>{clock(event.time)}</time> <strong>{title}</strong> {text}{event.times !== undefined && ` (${event.times} times)`}</li>;
         })}
       </ol>
     </section>

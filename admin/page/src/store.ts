@@ -152,7 +152,11 @@ export class Store {
 
   private on(event: api.ProxyEvent): void {
     this.lastEvent = event.id;
-    this.change({ events: [event, ...this.view.events].slice(0, eventsKept) });
+    // While a breaker is open the same attempt comes again and again: it is kept once, with how often it came.
+    const before = this.view.events.find((each) => each.connectionId === event.connectionId);
+    const repeats = before?.name === event.name && before.attempt === event.attempt && event.name === "database-reconnecting";
+    const kept = repeats ? { ...event, times: (before.times ?? 1) + 1 } : event;
+    this.change({ events: [kept, ...this.view.events.filter((each) => !repeats || each !== before)].slice(0, eventsKept) });
     if (event.name === "config-changed") this.looked.settings = 0;
     this.looked.history = this.looked.sessions = 0;
     // What happened before the page was opened stands in the list, and is no news.
