@@ -3,31 +3,17 @@
 
 #include <charconv>
 
+#include "admin/answers.hpp"
+#include "admin/embedded.hpp"
 #include "admin/metrics_text.hpp"
 #include "admin/process_metrics.hpp"
 #include "admin/state_json.hpp"
-#include "admin/status_page.hpp"
 
 namespace holdfast::admin {
 namespace {
 
-constexpr const char* json_type = "application/json";
 constexpr const char* events_type = "text/event-stream";
-constexpr const char* html_type = "text/html; charset=utf-8";
 constexpr const char* metrics_type = "text/plain; version=0.0.4; charset=utf-8";
-
-std::string_view view_of(beast::string_view text) { return {text.data(), text.size()}; }
-
-Response answer(http::status status, const char* content_type, std::string body) {
-  Response response(status, 11);
-  response.set(http::field::server, "holdfast");
-  response.set(http::field::content_type, content_type);
-  response.set(http::field::cache_control, "no-store");
-  response.set("X-Content-Type-Options", "nosniff");
-  response.body() = std::move(body);
-  response.prepare_payload();
-  return response;
-}
 
 Response unknown_connection(const std::string& id) {
   return Api::error(http::status::not_found, "unknown_connection", "there is no connection with the id \"" + id + "\"");
@@ -50,7 +36,7 @@ bool is_json(std::string_view content_type) {
 
 struct Api::Route {
   enum class Kind {
-    none, page, healthz, readyz, metrics, connections, connection, reconnect, pause, resume, status,
+    none, page, openapi, healthz, readyz, metrics, connections, connection, history, reconnect, pause, resume, status,
     events, sessions, settings,
   };
   Kind kind = Kind::none;
@@ -72,8 +58,10 @@ struct Api::Route {
     if (method == http::verb::patch) return kind == Kind::settings;
     return method == http::verb::post && (orders || kind == Kind::status);
   }
-  /// What an orchestrator asks without knowing any token, and what says nothing of the databases' state but yes or no.
-  [[nodiscard]] bool is_open() const { return kind == Kind::healthz || kind == Kind::readyz; }
+  /// What an orchestrator asks without knowing any token, and what says nothing of the databases' state but yes or no;
+  /// and the page, which is the same for everybody and asks for the token by itself, since a browser's address bar cannot
+  /// send one.
+  [[nodiscard]] bool is_open() const { return kind == Kind::healthz || kind == Kind::readyz || kind == Kind::page; }
 };
 
 Api::Route Api::route_of(const Target& target) {
@@ -87,6 +75,7 @@ Api::Route Api::route_of(const Target& target) {
     return {};
   }
   if (path[0] != "api") return {};
+  if (path.size() == 2 && path[1] == "openapi.json") return {Kind::openapi, {}};
   if (path.size() == 3 && path[1] == "connection" && path[2] == "status") return {Kind::status, {}};
   if (path.size() < 3 || path[1] != "v1") return {};
   if (path.size() == 3 && path[2] == "events") return {Kind::events, {}};
@@ -96,6 +85,7 @@ Api::Route Api::route_of(const Target& target) {
   if (path.size() == 3) return {Kind::connections, {}};
   if (path.size() == 4) return {Kind::connection, path[3]};
   if (path.size() != 5) return {};
+  if (path[4] == "history") return {Kind::history, path[3]};
   if (path[4] == "reconnect") return {Kind::reconnect, path[3]};
   if (path[4] == "pause") return {Kind::pause, path[3]};
   if (path[4] == "resume") return {Kind::resume, path[3]};
@@ -140,6 +130,10 @@ std::optional<Response> Api::refuse(const Request& request, const Route& route) 
   if (!is_empty_or_object(request.body())) {
     return error(http::status::bad_request, "malformed", "the body must be a JSON object");
   }
+  const bool takes_fields = route.kind == Route::Kind::settings || route.kind == Route::Kind::status;
+  if (const auto field = takes_fields ? std::nullopt : any_field(request.body())) {
+    return error(http::status::bad_request, "malformed", "there is no field \"" + *field + "\" here: the body is empty, or {}");
+  }
   return std::nullopt;
 }
 
@@ -177,8 +171,10 @@ Task<Response> Api::perform(Route route, Request request, Target target) {
     case Kind::healthz: co_return answer(http::status::ok, json_type, R"({"status":"ok"})");
     case Kind::readyz: co_return co_await show_readiness();
     case Kind::metrics: co_return co_await show_metrics();
-    case Kind::page: co_return co_await list(&status_page, html_type);
-    case Kind::connections: co_return co_await list(&states_json, json_type);
+    case Kind::page: co_return page_answer(request);
+    case Kind::openapi: co_return file_answer(request, openapi_document(), json_type);
+    case Kind::connections: co_return co_await list(&states_json);
+    case Kind::history: co_return show_history(route.id);
     case Kind::connection: co_return co_await show(route.id, http::status::ok);
     case Kind::reconnect:
       co_return co_await order(source_.force_reconnect(route.id), route.id, http::status::accepted);
@@ -187,7 +183,7 @@ Task<Response> Api::perform(Route route, Request request, Target target) {
     case Kind::status: {
       if (!is_read(request.method())) co_return co_await change_status(std::move(request.body()));
       const auto id = target.query.find("connectionId");
-      if (id == target.query.end()) co_return co_await list(&states_by_id_json, json_type);
+      if (id == target.query.end()) co_return co_await list(&states_by_id_json);
       co_return co_await show(id->second, http::status::ok);
     }
     case Kind::settings: {
@@ -201,11 +197,9 @@ Task<Response> Api::perform(Route route, Request request, Target target) {
   co_return error(http::status::not_found, "not_found", "there is nothing here");
 }
 
-Task<Response> Api::list(std::string (*render)(const std::vector<ConnectionView>&), const char* content_type) {
+Task<Response> Api::list(std::string (*render)(const std::vector<ConnectionView>&)) {
   const auto views = co_await source_.connections();
-  auto response = answer(http::status::ok, content_type, render(views));
-  response.set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'");
-  co_return response;
+  co_return answer(http::status::ok, json_type, render(views));
 }
 
 Task<Response> Api::show(std::string id, http::status status) {
@@ -235,6 +229,11 @@ Response Api::change_settings(const std::string& body) {
   });
   if (!bad.empty()) return answer(http::status::unprocessable_entity, json_type, bad_fields_json(bad));
   return answer(http::status::ok, json_type, settings_json(source_.settings()));
+}
+
+Response Api::show_history(const std::string& id) {
+  const auto view = source_.history(id);
+  return view ? answer(http::status::ok, json_type, history_json(id, *view)) : unknown_connection(id);
 }
 
 Task<Response> Api::show_sessions(Target target) {

@@ -45,11 +45,12 @@ class Api {
   [[nodiscard]] std::optional<Response> refuse(const Request& request, const Route& route) const;
   [[nodiscard]] Answer listen(const Request& request, const Target& target);
   Task<Response> perform(Route route, Request request, Target target);
-  Task<Response> list(std::string (*render)(const std::vector<ConnectionView>&), const char* content_type);
+  Task<Response> list(std::string (*render)(const std::vector<ConnectionView>&));
   Task<Response> show(std::string id, http::status status);
   Task<Response> order(Order given, std::string id, http::status status);
   Task<Response> change_status(std::string body);
   Response change_settings(const std::string& body);
+  Response show_history(const std::string& id);
   Task<Response> show_sessions(Target target);
   Task<Response> show_readiness();
   Task<Response> show_metrics();

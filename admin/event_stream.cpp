@@ -52,7 +52,7 @@ Task<bool> EventStream::send(std::string text) {
 Task<> EventStream::watch() {
   std::array<char, 512> discarded;
   while (!over_) {
-    // Past the stream, whose limits are for the writes here.
+    // Past the stream, whose limits are for the writes here, and past TLS: it is thrown away unread.
     const auto [error, count] =
         co_await stream_.socket().async_read_some(asio::buffer(discarded), asio::as_tuple(use_task));
     static_cast<void>(count);

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 
+#include "admin/channel.hpp"
 #include "admin/event_feed.hpp"
 #include "admin/http.hpp"
 #include "admin/server.hpp"
@@ -15,10 +16,8 @@ namespace holdfast::admin {
 /// memory, and gets a gap when the feed has gone on without him.
 class EventStream : public std::enable_shared_from_this<EventStream> {
  public:
-  using Stream = beast::basic_stream<asio::generic::stream_protocol, Executor>;
-
   /// All outlive what run() says.
-  EventStream(Stream& stream, const EventFeed& feed, const Limits& limits)
+  EventStream(Channel& stream, const EventFeed& feed, const Limits& limits)
       : stream_(stream), feed_(feed), limits_(limits), timer_(stream.get_executor()) {}
 
   /// Sends what came after the event `after` until the listener has gone or stop(). `keep` keeps the stream for as long
@@ -35,7 +34,7 @@ class EventStream : public std::enable_shared_from_this<EventStream> {
   Task<> watch();
   Task<bool> send(std::string text);
 
-  Stream& stream_;
+  Channel& stream_;
   const EventFeed& feed_;
   const Limits& limits_;
   Timer timer_;

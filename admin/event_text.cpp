@@ -12,9 +12,9 @@ namespace {
 
 namespace json = boost::json;
 
-std::string framed(std::uint64_t id, std::string_view name, const json::object& data) {
+std::string framed(std::uint64_t id, std::string_view name, std::string_view data) {
   // JSON has no line ends of its own: data is one line.
-  return "id: " + std::to_string(id) + "\nevent: " + std::string(name) + "\ndata: " + json::serialize(data) + "\n\n";
+  return "id: " + std::to_string(id) + "\nevent: " + std::string(name) + "\ndata: " + std::string(data) + "\n\n";
 }
 
 json::array words(std::string_view text) {
@@ -51,12 +51,19 @@ void add_fields(const proxy::Event& event, json::object& data) {
 
 }  // namespace
 
-std::string event_text(const NumberedEvent& event) {
-  json::object data{{"id", event.id},
-                    {"time", iso_time(event.event.time)},
-                    {"connectionId", valid_utf8(event.event.connection)}};
+std::string event_json(const NumberedEvent& event, EventName name) {
+  json::object data;
+  if (name == EventName::inside) data["event"] = proxy::to_string(event.event.kind);
+  data["id"] = event.id;
+  data["time"] = iso_time(event.event.time);
+  const auto& connection = event.event.connection;
+  data["connectionId"] = connection.empty() ? json::value(nullptr) : json::value(valid_utf8(connection));
   add_fields(event.event, data);
-  return framed(event.id, proxy::to_string(event.event.kind), data);
+  return json::serialize(data);
+}
+
+std::string event_text(const NumberedEvent& event) {
+  return framed(event.id, proxy::to_string(event.event.kind), event_json(event, EventName::outside));
 }
 
 std::string gap_text(const EventFeed::Batch& batch, proxy::SystemTime now) {
@@ -64,7 +71,7 @@ std::string gap_text(const EventFeed::Batch& batch, proxy::SystemTime now) {
   json::object data{{"id", batch.last_missed}, {"time", iso_time(now)}, {"connectionId", nullptr},
                     {"missed", batch.missed}};
   if (batch.other_run) data["restarted"] = true;
-  return framed(batch.last_missed, "gap", data);
+  return framed(batch.last_missed, "gap", json::serialize(data));
 }
 
 }  // namespace holdfast::admin

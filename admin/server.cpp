@@ -66,6 +66,29 @@ void open_unix(Acceptor& acceptor, const config::ListenAddress& listen) {
   if (error) fail(listen, reason_of(error));
 }
 
+/// None where the configuration has no TLS. Throws where a file cannot be used.
+std::shared_ptr<asio::ssl::context> make_tls(const config::Admin& config) {
+  if (!config.tls) return nullptr;
+  using asio::ssl::context;
+  auto made = std::make_shared<context>(context::tls_server);
+  ErrorCode error;
+  const auto check = [&](const std::string& key, const std::string& file) {
+    if (error) throw std::runtime_error("admin: " + key + " " + file + ": " + error.message());
+  };
+  made->set_options(context::default_workarounds | context::no_sslv2 | context::no_sslv3 | context::no_tlsv1 |
+                        context::no_tlsv1_1 | context::single_dh_use,
+                    error);
+  made->use_certificate_chain_file(config.tls->cert_file, error);
+  check("cert_file", config.tls->cert_file);
+  made->use_private_key_file(config.tls->key_file, context::pem, error);
+  check("key_file", config.tls->key_file);
+  if (config.tls->client_ca_file.empty()) return made;
+  made->load_verify_file(config.tls->client_ca_file, error);
+  check("client_ca_file", config.tls->client_ca_file);
+  made->set_verify_mode(asio::ssl::verify_peer | asio::ssl::verify_fail_if_no_peer_cert, error);
+  return made;
+}
+
 }  // namespace
 
 struct Server::Impl {
@@ -82,6 +105,7 @@ struct Server::Impl {
   asio::io_context context{1};
   EventFeed& feed;
   Api api;
+  std::shared_ptr<asio::ssl::context> tls;
   Acceptor acceptor;
   SteadyTimer pause;
   std::list<std::shared_ptr<ServerSession>> sessions;  // the oldest first
@@ -90,8 +114,7 @@ struct Server::Impl {
 
 Server::Impl::Impl(const config::Admin& config, Source& source, Limits with)
     : limits(with), listen(config.listen.value()), feed(source.events()), api(source, Access(listen, config.token)),
-      acceptor(context.get_executor()), pause(context.get_executor()) {
-  if (config.tls) fail(listen, "TLS is not possible on the admin port");
+      tls(make_tls(config)), acceptor(context.get_executor()), pause(context.get_executor()) {
   if (!listen.is_local() && config.token.empty()) fail(listen, "other machines can reach it, so token_file is needed");
   listen.is_unix() ? open_unix(acceptor, listen) : open_tcp(acceptor, listen);
 }
@@ -114,7 +137,7 @@ Task<> Server::Impl::accept() {
 
 void Server::Impl::serve(ServerSession::Socket socket) {
   if (sessions.size() >= limits.clients_max) make_room();
-  auto session = std::make_shared<ServerSession>(std::move(socket), api, feed, limits);
+  auto session = std::make_shared<ServerSession>(std::move(socket), tls, api, feed, limits);
   const auto place = sessions.insert(sessions.end(), session);
   asio::co_spawn(context, session->run(), [this, session, place](const std::exception_ptr& thrown) {
     sessions.erase(place);

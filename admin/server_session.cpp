@@ -9,14 +9,18 @@ namespace holdfast::admin {
 namespace {
 
 constexpr std::size_t read_length = 4096;
+constexpr std::chrono::seconds farewell_time{1};
 
 }  // namespace
 
-ServerSession::ServerSession(Socket socket, Api& api, const EventFeed& feed, const Limits& limits)
-    : stream_(std::move(socket)), api_(api), feed_(feed), limits_(limits),
+ServerSession::ServerSession(Socket socket, std::shared_ptr<asio::ssl::context> tls, Api& api, const EventFeed& feed, const Limits& limits)
+    : stream_(std::move(socket), std::move(tls)), api_(api), feed_(feed), limits_(limits),
       buffer_(limits.header_length_max + limits.body_length_max + read_length) {}
 
 Task<> ServerSession::run() {
+  stream_.expires_after(limits_.request_timeout);
+  const auto refused = co_await stream_.handshake();
+  if (refused) co_return stream_.close();
   for (;;) {
     const bool comes = co_await wait_for_request();
     if (!comes) break;
@@ -31,6 +35,9 @@ Task<> ServerSession::run() {
     const auto next = co_await answer(parser.release());
     if (next == Next::close) break;
   }
+  // In TLS the end is said, or the client would take the answer for cut off.
+  stream_.expires_after(farewell_time);
+  co_await stream_.finish();
   stream_.close();
 }
 
@@ -135,9 +142,8 @@ Task<beast::error_code> ServerSession::write(Response response, http::verb metho
 /// Reads on for a moment after a refusal: closing with unread bytes makes the kernel send a reset, which may overtake
 /// the answer.
 Task<> ServerSession::linger() {
-  beast::error_code ignored;
-  stream_.socket().shutdown(asio::socket_base::shutdown_send, ignored);
-  stream_.expires_after(std::chrono::seconds(1));
+  stream_.expires_after(farewell_time);
+  co_await stream_.finish();
   std::array<char, read_length> discarded;
   for (int reads = 0; reads < 256 && !stopping_; ++reads) {
     const auto [error, count] = co_await stream_.async_read_some(asio::buffer(discarded), asio::as_tuple(use_task));

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "admin/api.hpp"
+#include "admin/channel.hpp"
 #include "admin/event_stream.hpp"
 #include "admin/http.hpp"
 #include "admin/server.hpp"
@@ -14,10 +15,10 @@ namespace holdfast::admin {
 
 class ServerSession : public std::enable_shared_from_this<ServerSession> {
  public:
-  using Socket = asio::basic_stream_socket<asio::generic::stream_protocol, Executor>;
+  using Socket = Channel::Socket;
 
-  /// `api`, `feed` and `limits` outlive this.
-  ServerSession(Socket socket, Api& api, const EventFeed& feed, const Limits& limits);
+  /// `api`, `feed` and `limits` outlive this. Plain where there is no TLS context.
+  ServerSession(Socket socket, std::shared_ptr<asio::ssl::context> tls, Api& api, const EventFeed& feed, const Limits& limits);
 
   /// Serves requests until one side has had enough.
   Task<> run();
@@ -35,7 +36,6 @@ class ServerSession : public std::enable_shared_from_this<ServerSession> {
 
  private:
   enum class Next { request, close };
-  using Stream = beast::basic_stream<asio::generic::stream_protocol, Executor>;
   using Parser = http::request_parser<http::string_body>;
 
   Task<bool> wait_for_request();
@@ -46,7 +46,7 @@ class ServerSession : public std::enable_shared_from_this<ServerSession> {
   Task<beast::error_code> write(Response response, http::verb method);
   Task<> linger();
 
-  Stream stream_;
+  Channel stream_;
   Api& api_;
   const EventFeed& feed_;
   const Limits& limits_;

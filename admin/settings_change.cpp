@@ -83,7 +83,24 @@ void change_either(std::string_view key, const json::value& change, const std::s
                    config::Health& health, Bad& bad) {
   if (key == "reconnect") return change_section(change, path, reconnect, bad);
   if (key == "health") return change_section(change, path, health, bad);
-  bad.push_back({path, "only reconnect and health can be changed while the proxy runs"});
+  bad.push_back({path, "only reconnect, health and log.level can be changed while the proxy runs"});
+}
+
+void change_log(const json::value& change, config::Log& log, Bad& bad) {
+  if (!change.is_object()) return bad.push_back({"log", "must be an object"});
+  for (const auto& [key, value] : change.get_object()) {
+    const auto path = "log." + view_of(key);
+    if (key != "level") {
+      bad.push_back({path, "only log.level can be changed while the proxy runs"});
+      continue;
+    }
+    const auto found = std::ranges::find_if(log_levels, [&](const auto& level) { return value == level.first; });
+    if (found == log_levels.end()) {
+      bad.push_back({path, "must be one of debug, info, warn, error"});
+    } else {
+      log.level = found->second;
+    }
+  }
 }
 
 void change_connections(const json::value& change, config::Config& config, Bad& bad) {
@@ -116,6 +133,10 @@ std::vector<BadField> change_settings(std::string_view body, config::Config& con
   for (const auto& [key, value] : change) {
     const auto name = view_of(key);
     if (name == "connections") continue;
+    if (name == "log") {
+      change_log(value, config.log, bad);
+      continue;
+    }
     change_either(name, value, name, config.reconnect, config.health, bad);
     if (!bad.empty()) continue;
     for (auto& connection : config.connections) {

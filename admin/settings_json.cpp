@@ -63,6 +63,22 @@ json::object differences(const Settings& running, const Settings& file) {
   return object;
 }
 
+/// Where each value comes from: of the connection itself, of the defaults of all, or nowhere.
+template <class Section>
+json::object sources(const Section& running, const Section& file, const std::map<std::string, std::string>& origins,
+                     const std::string& prefix) {
+  json::object all;
+  const std::string name = Fields<Section>::name;
+  for (const auto& field : Fields<Section>::all) {
+    const auto path = name + "." + field.name;
+    const auto own = origins.find(prefix + path), common = origins.find(path);
+    const auto found = own != origins.end() ? own : common;
+    all[field.name] = found == origins.end() ? json::value("default") : json::value(valid_utf8(found->second));
+  }
+  for_each_difference(running, file, [&](const auto& field) { all[field.name] = "changed at run time"; });
+  return all;
+}
+
 json::array texts(const std::vector<std::string>& all) {
   json::array array;
   for (const auto& each : all) array.emplace_back(valid_utf8(each));
@@ -79,11 +95,8 @@ const char* name_of(config::AuthMode mode) {
 }
 
 const char* name_of(config::LogLevel level) {
-  switch (level) {
-    case config::LogLevel::debug: return "debug";
-    case config::LogLevel::info: return "info";
-    case config::LogLevel::warn: return "warn";
-    case config::LogLevel::error: return "error";
+  for (const auto& [name, meaning] : log_levels) {
+    if (meaning == level) return name;
   }
   return "";
 }
@@ -130,7 +143,15 @@ std::string settings_json(const Settings& settings) {
     const auto file = std::ranges::find(settings.file.connections, connection.id, &config::Connection::id);
     const auto& other = file == settings.file.connections.end() ? connection : *file;
     object["differs_from_file"] = differences(connection, other);
+    const auto prefix = "connections." + connection.id + ".";
+    object["sources"] = json::object{
+        {"reconnect", sources(connection.reconnect, other.reconnect, running.origins, prefix)},
+        {"health", sources(connection.health, other.health, running.origins, prefix)}};
     connections[connection.id] = std::move(object);
+  }
+  auto differs = differences(running, settings.file);
+  if (running.log.level != settings.file.log.level) {
+    differs["log"] = json::object{{"level", name_of(settings.file.log.level)}};
   }
   const auto& listen = running.admin.listen;
   return json::serialize(json::object{
@@ -142,7 +163,7 @@ std::string settings_json(const Settings& settings) {
       {"drain_timeout", duration(running.drain_timeout)},
       {"reconnect", section_object(running.reconnect)},
       {"health", section_object(running.health)},
-      {"differs_from_file", differences(running, settings.file)},
+      {"differs_from_file", std::move(differs)},
       {"connections", std::move(connections)},
   });
 }

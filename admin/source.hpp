@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "admin/event_feed.hpp"
+#include "admin/history.hpp"
 #include "admin/metrics.hpp"
 #include "admin/settings_json.hpp"
 #include "config/config.hpp"
@@ -43,11 +44,13 @@ class Source {
   virtual Task<std::optional<ConnectionView>> connection(std::string id) = 0;
   /// Those of one connection, or of all where `id` is none. None where no connection has this id.
   virtual Task<std::optional<std::vector<proxy::SessionEntry>>> sessions(std::optional<std::string> id) = 0;
+  /// None where no connection has this id.
+  virtual std::optional<History::View> history(const std::string& id) = 0;
   virtual Task<Readiness> readiness() = 0;
   virtual Task<MetricsSnapshot> metrics() = 0;
   virtual Settings settings() = 0;
-  /// Lets `change` work on a copy of the settings in force. Where it returns true, what has become of `reconnect` and
-  /// `health` applies at once and is announced.
+  /// Lets `change` work on a copy of the settings in force. Where it returns true, what has become of `reconnect`,
+  /// `health` and `log.level` applies at once and is announced.
   virtual void change_settings(const std::function<bool(config::Config&)>& change) = 0;
   /// What happened to the connections. Always the same one.
   virtual EventFeed& events() = 0;

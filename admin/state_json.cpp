@@ -20,6 +20,13 @@ json::value text_or_null(const std::string& text) {
   return text.empty() ? json::value(nullptr) : json::value(valid_utf8(text));
 }
 
+/// In milliseconds, to a hundredth.
+json::value latency_or_null(const std::optional<proxy::microseconds>& latency) {
+  if (!latency) return nullptr;
+  const auto hundredths = (latency->count() + 5) / 10;
+  return hundredths % 100 == 0 ? json::value(hundredths / 100) : json::value(static_cast<double>(hundredths) / 100);
+}
+
 json::object state_object(const ConnectionView& view) {
   const auto& status = view.status;
   json::array endpoints;
@@ -28,7 +35,7 @@ json::object state_object(const ConnectionView& view) {
         {"address", valid_utf8(endpoint.address)},
         {"role", proxy::to_string(endpoint.role)},
         {"healthy", endpoint.healthy},
-        {"latencyMs", endpoint.latency ? json::value(endpoint.latency->count()) : json::value(nullptr)},
+        {"latencyMs", latency_or_null(endpoint.latency)},
     });
   }
   return {
@@ -109,6 +116,25 @@ std::string states_by_id_json(const std::vector<ConnectionView>& views) {
   return json::serialize(states);
 }
 
+std::string history_json(const std::string& id, const History::View& view) {
+  json::array latency, outages, errors;
+  for (const auto& sample : view.samples) {
+    latency.push_back(json::object{
+        {"time", iso_time(sample.time)}, {"ms", latency_or_null(sample.latency)}, {"failed", sample.failed}});
+  }
+  for (const auto& outage : view.outages) {
+    outages.push_back(json::object{
+        {"from", iso_time(outage.from)}, {"to", time_or_null(outage.to)}, {"reason", valid_utf8(outage.reason)}});
+  }
+  for (const auto& error : view.errors) {
+    errors.push_back(json::object{{"time", iso_time(error.time)}, {"message", valid_utf8(error.message)}});
+  }
+  return json::serialize(json::object{{"connectionId", id},
+                                      {"latency", std::move(latency)},
+                                      {"outages", std::move(outages)},
+                                      {"errors", std::move(errors)}});
+}
+
 std::string sessions_json(const std::vector<proxy::SessionEntry>& sessions) {
   json::array all;
   for (const auto& session : sessions) {
@@ -140,6 +166,11 @@ std::optional<StatusRequest> parse_status_request(std::string_view body, std::st
     error = "the body must be a JSON object";
     return std::nullopt;
   }
+  for (const auto& [key, ignored] : value.get_object()) {
+    if (key == "connectionId" || key == "action") continue;
+    error = "there is no field \"" + std::string(key) + "\" here: only connectionId and action";
+    return std::nullopt;
+  }
   StatusRequest request;
   const auto* connection = value.get_object().if_contains("connectionId");
   if (connection == nullptr || !connection->is_string()) {
@@ -155,6 +186,14 @@ std::optional<StatusRequest> parse_status_request(std::string_view body, std::st
     return std::nullopt;
   }
   return request;
+}
+
+std::optional<std::string> any_field(std::string_view body) {
+  if (body.empty()) return std::nullopt;
+  boost::system::error_code failed;
+  const auto value = json::parse(json::string_view(body.data(), body.size()), failed);
+  if (failed || !value.is_object() || value.get_object().empty()) return std::nullopt;
+  return std::string(value.get_object().begin()->key());
 }
 
 bool is_empty_or_object(std::string_view body) {

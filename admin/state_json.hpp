@@ -21,6 +21,8 @@ namespace holdfast::admin {
 [[nodiscard]] std::string states_json(const std::vector<ConnectionView>& views);
 /// An object of them by id.
 [[nodiscard]] std::string states_by_id_json(const std::vector<ConnectionView>& views);
+/// What a connection went through in the last hour.
+[[nodiscard]] std::string history_json(const std::string& id, const History::View& view);
 /// An array of sessions, in the order given.
 [[nodiscard]] std::string sessions_json(const std::vector<proxy::SessionEntry>& sessions);
 /// `{"error": {"code": …, "message": …}}`
@@ -36,5 +38,7 @@ struct StatusRequest {
 [[nodiscard]] std::optional<StatusRequest> parse_status_request(std::string_view body, std::string& error);
 /// Is the body empty or a JSON object?
 [[nodiscard]] bool is_empty_or_object(std::string_view body);
+/// The name of a field of a body that is one of these; none where it has no field.
+[[nodiscard]] std::optional<std::string> any_field(std::string_view body);
 
 }  // namespace holdfast::admin

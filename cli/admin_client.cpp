@@ -2,6 +2,7 @@
 #include "cli/admin_client.hpp"
 
 #include <boost/asio.hpp>
+#include <boost/asio/ssl.hpp>
 #include <boost/beast/core.hpp>
 #include <boost/beast/http.hpp>
 #include <boost/json.hpp>
@@ -63,9 +64,9 @@ AdminAddress AdminAddress::parse(const std::string& text) {
     address.authority = "localhost";
     return address;
   }
-  constexpr std::string_view http_scheme = "http://";
-  if (text.starts_with("https://")) throw wrong("the admin port does not speak TLS; write http://HOST:PORT");
-  auto rest = text.starts_with(http_scheme) ? text.substr(http_scheme.size()) : text;
+  constexpr std::string_view http_scheme = "http://", https_scheme = "https://";
+  address.tls = text.starts_with(https_scheme);
+  auto rest = address.tls ? text.substr(https_scheme.size()) : text.starts_with(http_scheme) ? text.substr(http_scheme.size()) : text;
   if (rest.ends_with('/')) rest.pop_back();
   const auto colon = rest.rfind(':');
   const bool has_port = colon != std::string::npos && colon + 1 < rest.size() && rest.find(']', colon) == std::string::npos &&
@@ -73,7 +74,7 @@ AdminAddress AdminAddress::parse(const std::string& text) {
                                     [](char c) { return c >= '0' && c <= '9'; });
   const bool is_plain = std::ranges::all_of(rest, [](char c) { return c > ' ' && c < 0x7f; });
   if (!has_port || !is_plain || colon == 0 || rest.find_first_of("/@?#") != std::string::npos) {
-    throw wrong("expected http://HOST:PORT or unix:PATH");
+    throw wrong("expected http://HOST:PORT, https://HOST:PORT or unix:PATH");
   }
   address.authority = rest;
   address.host = rest.substr(0, colon);
@@ -88,7 +89,10 @@ AdminAddress AdminAddress::parse(const std::string& text) {
 /// time limits.
 class AdminClient::Exchange {
  public:
-  explicit Exchange(const AdminClient& client) : client_(client), stream_(context_) { parser_.body_limit(boost::none); }
+  explicit Exchange(const AdminClient& client) : client_(client), stream_(context_) {
+    parser_.body_limit(boost::none);
+    if (client.address_.tls) prepare_tls();
+  }
 
   /// Sends the request and reads the header of the answer.
   void begin(Method method, const std::string& target) {
@@ -98,15 +102,17 @@ class AdminClient::Exchange {
     request.set(http::field::user_agent, "holdfast");
     if (!client_.token_.empty()) request.set(http::field::authorization, "Bearer " + client_.token_);
     request.prepare_payload();
-    check(wait([&](auto done) { http::async_write(stream_, request, std::move(done)); }));
-    check(wait([&](auto done) { http::async_read_header(stream_, buffer_, parser_, std::move(done)); }));
+    check(wait([&](auto done) { on_stream([&](auto& to) { http::async_write(to, request, std::move(done)); }); }));
+    check(wait([&](auto done) {
+      on_stream([&](auto& from) { http::async_read_header(from, buffer_, parser_, std::move(done)); });
+    }));
   }
 
   [[nodiscard]] unsigned status() const { return parser_.get().result_int(); }
   [[nodiscard]] std::string content_type() const { return parser_.get()[http::field::content_type]; }
 
   std::string body() {
-    check(wait([&](auto done) { http::async_read(stream_, buffer_, parser_, std::move(done)); }));
+    check(wait([&](auto done) { on_stream([&](auto& from) { http::async_read(from, buffer_, parser_, std::move(done)); }); }));
     return parser_.get().body();
   }
 
@@ -114,7 +120,9 @@ class AdminClient::Exchange {
     stream_.expires_after(quiet.value_or(silence_max));
     parser_.eager(true);
     while (!parser_.is_done()) {
-      const auto error = wait([&](auto done) { http::async_read_some(stream_, buffer_, parser_, std::move(done)); });
+      const auto error = wait([&](auto done) {
+        on_stream([&](auto& from) { http::async_read_some(from, buffer_, parser_, std::move(done)); });
+      });
       auto& body = parser_.get().body();
       const bool news = !body.empty() && sink(body);
       body.clear();
@@ -143,6 +151,37 @@ class AdminClient::Exchange {
     }
     check(error);
     stream_.socket().set_option(asio::socket_base::keep_alive(true), error);
+    if (tls_) check(wait([&](auto done) { tls_->async_handshake(asio::ssl::stream_base::client, std::move(done)); }));
+  }
+
+  void prepare_tls() {
+    const auto& files = client_.tls_;
+    boost::system::error_code error;
+    const auto use = [&error](const char* flag, const std::string& file) {
+      if (error) throw std::runtime_error(std::string(flag) + " " + file + ": " + error.message());
+    };
+    if (files.ca_file.empty()) {
+      tls_context_.set_default_verify_paths(error);
+    } else {
+      tls_context_.load_verify_file(files.ca_file, error);
+    }
+    use("--ca-file", files.ca_file);
+    if (!files.cert_file.empty()) {
+      tls_context_.use_certificate_chain_file(files.cert_file, error);
+      use("--cert-file", files.cert_file);
+      const auto& key_file = files.key_file.empty() ? files.cert_file : files.key_file;
+      tls_context_.use_private_key_file(key_file, asio::ssl::context::pem, error);
+      use("--key-file", key_file);
+    }
+    tls_.emplace(stream_, tls_context_);
+    tls_->set_verify_mode(asio::ssl::verify_peer, error);
+    tls_->set_verify_callback(asio::ssl::host_name_verification(client_.address_.host), error);
+  }
+
+  /// Calls `use` with what is spoken through: the socket, or TLS over it.
+  template <class Use>
+  void on_stream(Use use) {
+    tls_ ? use(*tls_) : use(stream_);
   }
 
   template <class Start>
@@ -161,6 +200,8 @@ class AdminClient::Exchange {
   const AdminClient& client_;
   asio::io_context context_{1};
   beast::basic_stream<Generic> stream_;
+  asio::ssl::context tls_context_{asio::ssl::context::tls_client};
+  std::optional<asio::ssl::stream<beast::basic_stream<Generic>&>> tls_;  // in TLS
   beast::flat_buffer buffer_;
   http::response_parser<http::string_body> parser_;
 };
@@ -186,8 +227,8 @@ namespace {
 
 }  // namespace
 
-AdminClient::AdminClient(const std::string& address, const std::string& token_file)
-    : address_(AdminAddress::parse(address)), token_file_(token_file) {
+AdminClient::AdminClient(const std::string& address, const std::string& token_file, AdminTls tls)
+    : address_(AdminAddress::parse(address)), token_file_(token_file), tls_(std::move(tls)) {
   if (token_file.empty()) return;
   std::string error;
   auto token = config::read_secret_file(token_file, error);

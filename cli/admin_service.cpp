@@ -49,6 +49,11 @@ struct AdminService::Impl final : admin::Source {
     co_return all;
   }
 
+  std::optional<admin::History::View> history(const std::string& id) override {
+    if (runtime.find(id) == nullptr) return std::nullopt;
+    return runtime.events().history().read(id, std::chrono::system_clock::now());
+  }
+
   Task<admin::Readiness> readiness() override {
     admin::Readiness readiness{true, {}};
     if (runtime.draining()) readiness = {false, "the proxy is ending"};
@@ -70,7 +75,7 @@ struct AdminService::Impl final : admin::Source {
       admin::ConnectionMetrics metrics;
       metrics.connection = connection->id();
       const auto status = co_await connection->upstream().status();
-      metrics.up = status.state == proxy::State::connected;
+      metrics.up = !status.current.empty();  // also while paused
       metrics.breaker = status.breaker;
       metrics.sessions = co_await connection->sessions();
       for (auto& [reason, sessions] : co_await connection->protection()) {

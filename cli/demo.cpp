@@ -137,8 +137,10 @@ void Demo::set_up() {
     throw std::runtime_error("the clients do not get to work" +
                              (late == clients.end() ? "" : "; " + late->name + " is at " + late->activity + " " + late->first_complaint));
   }
-  std::printf("PostgreSQL %s, %s, eight clients. While it runs, connect by hand with\n  %s\n\n", version_.c_str(),
+  std::printf("PostgreSQL %s, %s, eight clients. While it runs, connect by hand with\n  %s\n", version_.c_str(),
               proxy_ ? "holdfast in front of it" : "nothing in front of it", psql().c_str());
+  if (proxy_) std::printf("and watch it in a browser at http://127.0.0.1:%u/\n", static_cast<unsigned>(proxy_->admin_port()));
+  std::printf("\n");
   std::fflush(stdout);
 }
 

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "admin/event_feed.hpp"
+#include "admin/history.hpp"
 #include "proxy/counters.hpp"
 #include "proxy/upstream_types.hpp"
 
@@ -17,10 +18,19 @@ class EventLog final : public proxy::UpstreamObserver {
  public:
   void on_event(const proxy::Event& event) override {
     count(event);
+    history_.on_event(event);
     feed_.append(event);
+  }
+  void on_measured(const proxy::Measurement& measurement) override {
+    history_.on_measured(measurement);
+    if (!measurement.is_check || !measurement.ok) return;
+    const std::lock_guard lock(mutex_);
+    counters_[measurement.connection].health_check_seconds.observe(std::chrono::duration<double>(measurement.latency).count());
   }
   /// The last events. Any thread may append to it, the admin thread reads.
   [[nodiscard]] admin::EventFeed& feed() { return feed_; }
+  /// The last hour.
+  [[nodiscard]] const admin::History& history() const { return history_; }
   /// What was counted for the connection.
   template <class Read>
   void read(const std::string& connection, Read read) const {
@@ -51,6 +61,7 @@ class EventLog final : public proxy::UpstreamObserver {
   mutable std::mutex mutex_;
   std::map<std::string, proxy::ConnectionCounters> counters_;
   std::map<std::string, std::uint32_t> under_way_;  // number of the attempt that is; 0: none
+  admin::History history_;
   admin::EventFeed feed_;
 };
 

@@ -82,7 +82,9 @@ int run(config::Sources sources) {
   if (const int code = report(loaded); code != exit_ok) return code;
   std::signal(SIGPIPE, SIG_IGN);
   raise_descriptor_limit();
-  set_up_logging(loaded.config.log);
+  std::vector<std::string> ids;
+  for (const auto& connection : loaded.config.connections) ids.push_back(connection.id);
+  set_up_logging(loaded.config.log, std::move(ids));
   try {
     Runtime runtime(std::move(loaded.config), std::move(sources));
     return runtime.run();

@@ -86,7 +86,7 @@ void draw(const std::vector<std::string>& lines) {
 
 int show_status(const RemoteOptions& options) try {
   const auto colour = stdout_colour();
-  const AdminClient client(options.admin, options.token_file);
+  const AdminClient client(options.admin, options.token_file, {options.ca_file, options.cert_file, options.key_file});
   auto look = look_at(client, options, colour);
   if (options.watch) watch(client, options, std::move(look), colour);
   for (const auto& line : look.lines) std::cout << line << '\n';
@@ -107,7 +107,7 @@ int give_order(const RemoteOptions& options, RemoteOrder order) try {
     }
     return {"reconnect", "reconnecting"};
   }();
-  const AdminClient client(options.admin, options.token_file);
+  const AdminClient client(options.admin, options.token_file, {options.ca_file, options.cert_file, options.key_file});
   static_cast<void>(client.ask(Method::post, "/api/v1/connections/" + percent_encoded(options.id) + "/" + words.path));
   std::cout << words.done << ' ' << printable(options.id) << '\n';
   return 0;
@@ -124,7 +124,7 @@ int check_health(const RemoteOptions& options) try {
 }
 
 int show_config(const RemoteOptions& options) try {
-  const AdminClient client(options.admin, options.token_file);
+  const AdminClient client(options.admin, options.token_file, {options.ca_file, options.cert_file, options.key_file});
   std::cout << indented(json::parse(client.ask(Method::get, "/api/v1/config"))) << '\n';
   return 0;
 } catch (const std::exception& error) {

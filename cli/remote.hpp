@@ -8,8 +8,9 @@
 namespace holdfast::cli {
 
 struct RemoteOptions {
-  std::string admin;       // http://HOST:PORT or unix:PATH
+  std::string admin;       // http://HOST:PORT, https://HOST:PORT or unix:PATH
   std::string token_file;  // empty: no token
+  std::string ca_file, cert_file, key_file;  // for TLS
   std::string id;          // of a connection
   bool json = false;       // the API's answer as it is
   bool watch = false;      // status again and again

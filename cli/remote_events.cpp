@@ -79,7 +79,7 @@ void print_event(const std::string& name, const std::string& data, bool as_it_is
 
 int show_events(const RemoteOptions& options) try {
   const auto colour = stdout_colour();
-  const AdminClient client(options.admin, options.token_file);
+  const AdminClient client(options.admin, options.token_file, {options.ca_file, options.cert_file, options.key_file});
   EventReader reader([&](const auto& name, const auto& data) { print_event(name, data, options.json, colour); });
   std::string target = "/api/v1/events";
   if (options.since || !options.follow) target += "?since=" + std::to_string(options.since.value_or(0));

@@ -28,12 +28,15 @@ RemoteCommands::RemoteCommands(CLI::App& app)
       config_(app.add_subcommand("config", "Shows the settings in force")),
       health_(app.add_subcommand("health", "Ends with 0 where the proxy serves")) {
   for (auto* command : {status_, reconnect_, pause_, resume_, events_, config_, health_}) {
-    command->add_option("--admin", options_.admin, "The admin port: http://HOST:PORT or unix:PATH")
+    command->add_option("--admin", options_.admin, "The admin port: http://HOST:PORT, https://HOST:PORT or unix:PATH")
         ->type_name("ADDRESS")
         ->default_str(std::string(admin_variable) + ", else " + default_admin);
     command->add_option("--token-file", options_.token_file, "File with the token of the admin port")
         ->type_name("FILE")
         ->default_str(token_variable);
+    command->add_option("--ca-file", options_.ca_file, "For https: the authority that signed the port's certificate")->type_name("FILE");
+    command->add_option("--cert-file", options_.cert_file, "For https: a certificate of one's own")->type_name("FILE");
+    command->add_option("--key-file", options_.key_file, "For https: its key")->type_name("FILE");
   }
   for (auto* command : {reconnect_, pause_, resume_}) {
     command->add_option("id", options_.id, "Connection")->required()->type_name("");

@@ -9,9 +9,11 @@
 #include <stdexcept>
 #include <thread>
 
+#include "admin/webhooks.hpp"
 #include "cli/admin_service.hpp"
 #include "cli/logging.hpp"
 #include "config/reload.hpp"
+#include "proxy/log_scope.hpp"
 #include "proxy/postgres/connection.hpp"
 #include "proxy/spawn.hpp"
 
@@ -51,6 +53,7 @@ Runtime::Runtime(config::Config config, config::Sources sources)
     connections_.back()->open();
   }
   if (config_.admin.listen) admin_ = std::make_unique<AdminService>(*this, config_.admin);
+  if (!config_.notify.empty()) webhooks_ = std::make_unique<admin::Webhooks>(config_.notify, events_.feed());
 }
 
 Runtime::~Runtime() { take_down(); }
@@ -185,6 +188,7 @@ void Runtime::load_again() {
   watch_.follow(config::named_files(sources_, loaded.config));
   config_.reconnect = loaded.config.reconnect;
   config_.health = loaded.config.health;
+  config_.origins = loaded.config.origins;
   file_ = std::move(loaded.config);
   spdlog::info("configuration reloaded");
 }
@@ -212,6 +216,16 @@ void Runtime::change_settings(const std::function<bool(config::Config&)>& change
   if (!change(wanted)) return;
   config_.reconnect = wanted.reconnect;
   config_.health = wanted.health;
+  if (wanted.log.level != config_.log.level) {
+    config_.log.level = wanted.log.level;
+    set_log_level(config_.log.level);
+    spdlog::info("settings changed: log.level");
+    proxy::Event event;
+    event.kind = proxy::EventKind::config_changed;
+    event.time = std::chrono::system_clock::now();
+    event.reason = "log.level";
+    events_.on_event(event);
+  }
   for (auto& running : config_.connections) {
     const auto found = std::ranges::find(wanted.connections, running.id, &config::Connection::id);
     if (found == wanted.connections.end()) continue;
@@ -233,6 +247,7 @@ void Runtime::apply(config::Connection& running, config::Connection next) {
     event.connection = next.id;
     event.time = std::chrono::system_clock::now();
     event.reason = admin::changed_settings(running, next);
+    const proxy::LogScope scope({next.id, proxy::to_string(event.kind), {}});
     spdlog::info("settings of {} changed{}{}", next.id, event.reason.empty() ? "" : ": ", event.reason);
     events_.on_event(event);
   }
@@ -242,6 +257,7 @@ void Runtime::apply(config::Connection& running, config::Connection next) {
 void Runtime::take_down() {
   if (connections_.empty() && workers_.empty()) return;
   if (admin_) admin_->stop();
+  webhooks_.reset();
   for (auto& connection : connections_) {
     connection->stop_sessions();
     connection->stop();

@@ -23,6 +23,10 @@
 #include "proxy/waiting.hpp"
 #include "proxy/worker.hpp"
 
+namespace holdfast::admin {
+class Webhooks;
+}
+
 namespace holdfast::cli {
 
 class AdminSource;
@@ -45,7 +49,7 @@ class Runtime {
   [[nodiscard]] bool draining() const { return draining_; }
   [[nodiscard]] EventLog& events() { return events_; }
   [[nodiscard]] admin::Settings settings() const;
-  /// Where `change` returns true for a copy of the settings in force, applies their `reconnect` and `health`.
+  /// Where `change` returns true for a copy of the settings in force, applies their `reconnect`, `health` and `log.level`.
   void change_settings(const std::function<bool(config::Config&)>& change);
 
  private:
@@ -74,6 +78,7 @@ class Runtime {
   std::vector<std::unique_ptr<proxy::Connection>> connections_;
   std::map<std::string, health::PostgresStanding*> standings_;  // by connection, which owns them
   std::unique_ptr<AdminService> admin_;
+  std::unique_ptr<admin::Webhooks> webhooks_;
   std::atomic<bool> draining_{false};
 };
 

@@ -83,3 +83,13 @@ function(holdfast_fuzzer name)
   add_test(NAME fuzz.${name} COMMAND ${name}_fuzz -seed=1 -max_total_time=10 -max_len=8192 -timeout=5 ${dictionary} ${found} ${corpus})
   set_tests_properties(fuzz.${name} PROPERTIES LABELS fuzz TIMEOUT 60)
 endfunction()
+
+# holdfast_embed(TARGET NAME FILE): the target's function holdfast::admin::NAME() gives the bytes of FILE.
+function(holdfast_embed target name file)
+  set(source ${CMAKE_CURRENT_BINARY_DIR}/${name}.cpp)
+  set(script ${PROJECT_SOURCE_DIR}/cmake/embed.cmake)
+  add_custom_command(OUTPUT ${source} DEPENDS ${file} ${script} VERBATIM
+    COMMAND ${CMAKE_COMMAND} -DFILE=${file} -DNAME=${name} -DOUT=${source} -P ${script})
+  set_source_files_properties(${source} PROPERTIES SKIP_PRECOMPILE_HEADERS ON)
+  target_sources(${target} PRIVATE ${source})
+endfunction()

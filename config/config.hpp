@@ -183,6 +183,8 @@ struct Config {
   Reconnect reconnect;
   Health health;
   std::vector<Connection> connections;
+  /// Where each single value that is not a default was read: `file:LINE`, `environment NAME` or the flag, by dotted path.
+  std::map<std::string, std::string> origins;
   bool operator==(const Config&) const = default;
 };
 

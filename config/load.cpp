@@ -20,6 +20,11 @@
 namespace holdfast::config {
 namespace {
 
+/// As docs/operations.md lists them.
+constexpr std::array<std::string_view, 8> event_names{
+    "database-connected",    "database-connection-lost",  "database-reconnect-scheduled", "database-reconnecting",
+    "database-reconnected",  "database-reconnect-failed", "database-health-check-failed", "config-changed"};
+
 constexpr std::array other_keys{"admin.listen", "admin.token_file", "admin.tls.cert_file", "admin.tls.key_file",
                                 "admin.tls.client_ca_file", "log.level", "log.format", "workers", "drain_timeout", "watch_files"};
 
@@ -311,6 +316,26 @@ void read_admin(LoadState& state, const YAML::Node& node, Admin& into) {
   section.finish();
 }
 
+/// A host, and maybe a port, after http:// or https://; no login, which belongs into no address. The address may hold a
+/// secret, so no message repeats it.
+void check_notify(Section& section, const Notify& notify) {
+  const auto scheme = notify.url.starts_with("https://") ? 8U : notify.url.starts_with("http://") ? 7U : 0U;
+  const auto authority = notify.url.substr(scheme, notify.url.find_first_of("/?#", scheme) - scheme);
+  const auto bracket = authority.rfind(']');  // of an IPv6 address
+  const auto colon = authority.find(':', bracket == std::string::npos ? 0 : bracket);
+  const auto port = colon == std::string::npos ? std::string() : authority.substr(colon);
+  const bool clean = std::ranges::all_of(notify.url, [](char c) { return c > ' ' && c < 0x7f; });
+  const bool good = scheme > 0 && clean && !authority.empty() && !authority.starts_with(':') && authority.find('@') == std::string::npos &&
+                    (port.empty() || (port.size() > 1 && port.find_first_not_of("0123456789", 1) == std::string::npos));
+  if (!notify.url.empty() && !good) section.mistake(section.take("url"), "url", "must be http://HOST[:PORT]/… or https://…, without a login");
+  for (const auto& event : notify.events) {
+    if (std::ranges::find(event_names, event) != event_names.end()) continue;
+    std::string known;
+    for (const auto name : event_names) known += (known.empty() ? "" : ", ") + std::string(name);
+    section.mistake(section.take("events"), "events", "there is no event \"" + event + "\"; there are " + known);
+  }
+}
+
 void read_notify(LoadState& state, const YAML::Node& node, std::vector<Notify>& into) {
   if (!node) return;
   if (!node.IsSequence()) {
@@ -325,6 +350,7 @@ void read_notify(LoadState& state, const YAML::Node& node, std::vector<Notify>& 
     section.texts("events", notify.events);
     section.secret("secret", notify.secret, notify.secret_file, unused);
     if (notify.url.empty()) section.mistake_here("each entry needs a url");
+    check_notify(section, notify);
     section.finish();
     into.push_back(std::move(notify));
   }
@@ -490,6 +516,7 @@ Loaded load(const Sources& sources) {
   for (auto& mistake : state.mistakes) by_place.emplace(std::pair(mistake.line, mistake.column), std::move(mistake));
   for (auto& [place, mistake] : by_place) loaded.mistakes.push_back(std::move(mistake));
   loaded.warnings = std::move(state.warnings);
+  loaded.config.origins = std::move(state.origins);
   return loaded;
 }
 

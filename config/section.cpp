@@ -66,7 +66,12 @@ YAML::Node Section::take(std::string_view key) {
   known_.emplace_back(key);
   if (!has(key)) return YAML::Node(YAML::NodeType::Undefined);
   const YAML::Node& node = node_;  // looking up in a const node adds nothing to it
-  return node[std::string(key)];
+  const auto found = node[std::string(key)];
+  if (found.IsScalar()) {
+    const auto place = state_.at(found, path_of(key), {});
+    state_.origins[path_of(key)] = place.line == 0 ? place.origin : "file:" + std::to_string(place.line);
+  }
+  return found;
 }
 
 void Section::mistake(const YAML::Node& node, std::string_view key, const std::string& message) {

@@ -19,6 +19,7 @@ struct LoadState {
   std::string file;
   std::map<std::string, std::string> overlays;  // dotted path of a value that is not the file's: where it came from
   std::vector<Mistake> mistakes, warnings;
+  std::map<std::string, std::string> origins;   // the same of every single value that was read
   bool hold_timeout_set = false;  // the defaults of every connection name one, and mongodb's own gives way
   std::function<std::optional<std::string>(std::string_view)> environment;
 

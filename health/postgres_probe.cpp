@@ -150,7 +150,7 @@ Task<Outcome> probe_address(Operation& operation, const config::PostgresUri& uri
   });
   if (operation.ended()) co_return failed(Failure::unreachable, operation.reason());
   auto outcome = co_await exchange(operation, socket, uri, address);
-  outcome.latency = std::chrono::duration_cast<proxy::milliseconds>(std::chrono::steady_clock::now() - started);
+  outcome.latency = std::chrono::duration_cast<proxy::microseconds>(std::chrono::steady_clock::now() - started);
   co_return outcome;
 }
 

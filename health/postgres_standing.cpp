@@ -66,7 +66,7 @@ Outcome outcome_of(const Answer& answer) {
 }
 
 void measure(Outcome& outcome, SteadyTime started) {
-  outcome.latency = std::chrono::duration_cast<proxy::milliseconds>(std::chrono::steady_clock::now() - started);
+  outcome.latency = std::chrono::duration_cast<proxy::microseconds>(std::chrono::steady_clock::now() - started);
 }
 
 }  // namespace

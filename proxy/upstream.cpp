@@ -7,6 +7,7 @@
 #include <random>
 #include <utility>
 
+#include "proxy/log_scope.hpp"
 #include "proxy/spawn.hpp"
 #include "proxy/waiting.hpp"
 
@@ -18,6 +19,21 @@ namespace {
 
 /// How long the announcement of a reconnection waits for the sessions that were held to be restored.
 constexpr auto announcement_wait = std::chrono::seconds(1);
+
+/// The numbers of an event, for a log in JSON.
+LogFields log_fields(const Event& event) {
+  LogFields about{event.connection, to_string(event.kind), {}};
+  if (event.attempt > 0) about.fields.emplace_back("attempt", std::to_string(event.attempt));
+  if (event.kind == EventKind::reconnect_scheduled) {
+    about.fields.emplace_back("maxRetries", std::to_string(event.max_retries));
+    about.fields.emplace_back("delayMs", std::to_string(event.delay.count()));
+  }
+  if (event.kind == EventKind::reconnected) {
+    about.fields.emplace_back("downtimeMs", std::to_string(event.downtime.count()));
+    about.fields.emplace_back("sessionsRestored", std::to_string(event.sessions_restored));
+  }
+  return about;
+}
 
 SteadyTime now() { return std::chrono::steady_clock::now(); }
 
@@ -60,6 +76,8 @@ struct Upstream::Impl : std::enable_shared_from_this<Upstream::Impl> {
   void rearm();
   void tell(Event event);
   void announce();
+  enum class Measured { attempt, check };
+  void measured(Measured what, const Outcome& outcome);
   Task<> attempt(action::Attempt todo);
   Task<> probe(action::Probe todo);
   Task<> check(action::Check todo);
@@ -137,6 +155,7 @@ void Upstream::Impl::rearm() {
 void Upstream::Impl::tell(Event event) {
   event.time = std::chrono::system_clock::now();
   const auto& id = event.connection;
+  const LogScope scope(log_fields(event));
   switch (event.kind) {
     case EventKind::connected: spdlog::info("connected to {} with auto-reconnection enabled", id); break;
     case EventKind::connection_lost: spdlog::warn("connection lost to {}: {}", id, event.reason); break;
@@ -168,13 +187,20 @@ void Upstream::Impl::announce() {
   auto event = *std::exchange(announcement, std::nullopt);
   event.sessions_restored = restored;
   event.statements_replayed = replayed;
+  const LogScope scope(log_fields(event));
   spdlog::info("reconnected to {} after {}ms, {} sessions restored", event.connection, event.downtime.count(), restored);
   observer.on_event(event);
+}
+
+void Upstream::Impl::measured(Measured what, const Outcome& outcome) {
+  observer.on_measured({machine.settings().connection, std::chrono::system_clock::now(), what == Measured::check, outcome.ok(),
+                        outcome.latency, outcome.error});
 }
 
 Task<> Upstream::Impl::attempt(action::Attempt todo) {
   const auto address = machine.settings().endpoints[todo.endpoint];
   const auto outcome = co_await standing->attempt(address, todo.deadline);
+  measured(Measured::attempt, outcome);
   machine.on_attempt(todo.number, todo.endpoint, outcome, now());
   perform();
 }
@@ -191,6 +217,7 @@ Task<> Upstream::Impl::check(action::Check todo) {
   last_health_check = std::chrono::system_clock::now();
   last_check_ok = outcome.ok();
   ++checks;
+  measured(Measured::check, outcome);
   machine.on_check(outcome, now());
   perform();
   checked.notify();

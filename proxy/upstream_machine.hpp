@@ -96,7 +96,7 @@ class UpstreamMachine {
   struct Endpoint {
     Role role = Role::unknown;
     bool healthy = false;
-    std::optional<milliseconds> latency;
+    std::optional<microseconds> latency;
     std::string identity;
     bool probing = false;
     SteadyTime next_probe{};

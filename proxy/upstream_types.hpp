@@ -15,6 +15,7 @@ namespace holdfast::proxy {
 
 using SteadyTime = std::chrono::steady_clock::time_point;
 using SystemTime = std::chrono::system_clock::time_point;
+using std::chrono::microseconds;
 using std::chrono::milliseconds;
 
 /// What a server says of itself.
@@ -59,7 +60,7 @@ struct Outcome {
   std::string identity;   // which cluster it is (PostgreSQL: system identifier and major version); empty: not known
   std::string error;      // the server's or the system's words, without secrets; empty on success
   std::string code;       // SQLSTATE or the protocol's code, may be empty
-  milliseconds latency{0};
+  microseconds latency{0};
   [[nodiscard]] bool ok() const { return failure == Failure::none; }
 };
 
@@ -95,7 +96,7 @@ struct EndpointStatus {
   std::string address;
   Role role = Role::unknown;
   bool healthy = false;
-  std::optional<milliseconds> latency;  // of the last answer
+  std::optional<microseconds> latency;  // of the last answer
 };
 
 /// What `GET /api/v1/connections` shows, but for the session counts.
@@ -112,11 +113,22 @@ struct UpstreamStatus {
   std::vector<EndpointStatus> endpoints;
 };
 
+/// How one attempt to make the standing connection went, or one health check on it.
+struct Measurement {
+  std::string connection;
+  SystemTime time{};
+  bool is_check = false;
+  bool ok = false;
+  microseconds latency{0};
+  std::string error;  // empty where it is ok
+};
+
 /// Is told what happens to connections. Called on the connection's home worker; must not wait, block or throw.
 class UpstreamObserver {
  public:
   virtual ~UpstreamObserver() = default;
   virtual void on_event(const Event& event) = 0;
+  virtual void on_measured(const Measurement&) {}
 };
 
 }  // namespace holdfast::proxy

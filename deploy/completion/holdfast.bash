@@ -1,13 +1,13 @@
 # Completes holdfast's commands, flags and connection ids in bash. It needs no other completion package.
 # Put it into /usr/share/bash-completion/completions/holdfast, or source it.
 
-# Ids of the connections of the running proxy, asked with the --admin and --token-file of the line so far.
+# Ids of the connections of the running proxy, asked with what the line so far says of the admin port.
 _holdfast_connections() {
   local -a remote=()
   local i
   for ((i = 1; i < COMP_CWORD; ++i)); do
     case ${COMP_WORDS[i]} in
-      --admin | --token-file)
+      --admin | --token-file | --ca-file | --cert-file | --key-file)
         # Bash splits an address at its colons: what stands together is put together again.
         local flag=${COMP_WORDS[i]} value=
         while ((++i < COMP_CWORD)); do
@@ -29,7 +29,7 @@ _holdfast() {
   COMPREPLY=()
 
   case $command:$before in
-    *:-c | *:--config | *:--token-file)
+    *:-c | *:--config | *:--token-file | *:--ca-file | *:--cert-file | *:--key-file)
       compopt -o filenames 2>/dev/null
       mapfile -t COMPREPLY < <(compgen -f -- "$word")
       return
@@ -47,11 +47,11 @@ _holdfast() {
     run) words="--config --upstream --listen --admin --set --help" ;;
     check) words="--config --help" ;;
     demo) words="postgres mongodb --for --stay --help" ;;
-    status) words="--admin --token-file --json --watch --help" ;;
-    events) words="--admin --token-file --follow --since --json --help" ;;
-    config | health) words="--admin --token-file --help" ;;
+    status) words="--admin --token-file --ca-file --cert-file --key-file --json --watch --help" ;;
+    events) words="--admin --token-file --ca-file --cert-file --key-file --follow --since --json --help" ;;
+    config | health) words="--admin --token-file --ca-file --cert-file --key-file --help" ;;
     reconnect | pause | resume)
-      words="--admin --token-file --help"
+      words="--admin --token-file --ca-file --cert-file --key-file --help"
       [[ $word == -* ]] || words=$(_holdfast_connections)
       ;;
   esac

@@ -81,6 +81,16 @@ def test_watching_on_a_terminal_draws_in_place_and_in_colour(proxy, running):
     assert ESCAPE not in dumb.text
 
 
+def test_watching_follows_a_kill_and_the_return(server, start_holdfast, running):
+    proxy = start_holdfast(server, connection={"reconnect": {"max_retries": 1, "retry_delay": "100ms"}})
+    command = running("status", "--watch", "--admin", f"127.0.0.1:{proxy.admin_port}")
+    command.read_until(r"main .* connected ")
+    server.kill9()
+    command.read_until(r" connected .*main .* failed .*refused", deadline=20)
+    server.start()
+    command.read_until(r" failed .*main .* connected ", deadline=20)
+
+
 def test_watching_outlives_the_proxy(server, start_holdfast, running):
     proxy = start_holdfast(server)
     command = running("status", "--watch", "--admin", f"127.0.0.1:{proxy.admin_port}", terminal=True)

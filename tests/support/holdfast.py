@@ -44,24 +44,27 @@ def _bare_environment():
 class Holdfast:
     """A running proxy with one connection `main` to `upstream` (a URI), in front of which `port` listens.
 
-    `connection` are keys of that connection, `top` keys of the file's top. `arguments` replaces the file altogether.
+    `connection` are keys of that connection, `top` keys of the file's top, `admin` keys of its section; `token` is what the admin port wants.
+    `arguments` replaces the file altogether.
     """
 
-    def __init__(self, upstream=None, connection=None, top=None, arguments=None, environment=None, wait=True, ready=True):
+    def __init__(self, upstream=None, connection=None, top=None, arguments=None, environment=None, wait=True, ready=True,
+                 admin=None, admin_port=None, token=None):
         self._home = tempfile.TemporaryDirectory(prefix="holdfast-")
         os.chmod(self._home.name, 0o755)
         self.folder = pathlib.Path(self._home.name)
         self.config_path = self.folder / "holdfast.yaml"
         self.log_path = self.folder / "holdfast.log"
         self.port = free_port()
-        self.admin_port = free_port()
+        self.admin_port = admin_port or free_port()
+        self.token = token
         self.upstream = upstream
         self.id = "main"
         self.secrets = set(PASSWORDS.values())
         self.clients = []
         self._expected_exit = 0
         self.document = {
-            "admin": {"listen": f"127.0.0.1:{self.admin_port}"},
+            "admin": {"listen": f"127.0.0.1:{self.admin_port}", **(admin or {})},
             "drain_timeout": "2s",
             "connections": [{"id": self.id, "type": "postgres", "listen": f"127.0.0.1:{self.port}", "upstream": upstream,
                              "auth": "trust", **(connection or {})}],
@@ -158,9 +161,11 @@ class Holdfast:
 
     # Its admin port.
 
-    def admin(self, path, body=None):
-        """(status, text) of GET, or of POST where there is a body (an object)."""
-        request = urllib.request.Request(f"http://127.0.0.1:{self.admin_port}{path}")
+    def admin(self, path, body=None, method=None):
+        """(status, text) of GET, or of POST (or `method`) where there is a body (an object)."""
+        request = urllib.request.Request(f"http://127.0.0.1:{self.admin_port}{path}", method=method)
+        if self.token:
+            request.add_header("Authorization", f"Bearer {self.token}")
         if body is not None:
             request.data = json.dumps(body).encode()
             request.add_header("Content-Type", "application/json")

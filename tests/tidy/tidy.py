@@ -26,7 +26,7 @@ MAY_SEE = {
 
 # Interfaces of other folders that a folder may see beyond the table: small, and without types of third-party libraries.
 ALSO = {
-    "admin": r"proxy/task\.hpp|(proxy|health)/[a-z_/]*(observer|status|state|metrics|counters|event|types)[a-z_]*\.hpp",
+    "admin": r"proxy/task\.hpp|crypto/hash\.hpp|(proxy|health)/[a-z_/]*(observer|status|state|metrics|counters|event|types)[a-z_]*\.hpp",
     "health": r"proxy/(task|upstream[a-z_]*|standing[a-z_]*)\.hpp",
     "protocol": r"crypto/(scram|hash|base64|random)\.hpp",
 }
@@ -59,7 +59,7 @@ FORBIDDEN = {
 OURS = ("admin", "backoff", "bench", "cli", "cmake", "config", "crypto", "deploy", "health", "protocol", "proxy", "tests", "workload")
 SOURCES = {".cpp", ".hpp", ".h"}
 COMMENTS = {".cpp": "//", ".hpp": "//", ".h": "//", ".py": ('"""', "#"), ".cmake": "#", ".sh": "#", ".go": "//",
-            ".rs": ("//!", "//"), ".java": "//", ".js": "//"}
+            ".rs": ("//!", "//"), ".java": "//", ".js": "//", ".ts": "//", ".tsx": "//", ".css": ("/*",)}
 INCLUDE = re.compile(r'^\s*#\s*include\s*[<"]([^>"]+)[>"]')
 
 

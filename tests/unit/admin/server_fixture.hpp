@@ -49,6 +49,12 @@ class FakeSource final : public Source {
     }
     co_return all;
   }
+  std::optional<History::View> history(const std::string& id) override {
+    if (!known(id)) return std::nullopt;
+    History::View view;
+    view.errors.push_back({{}, "refused\xff"});
+    return view;
+  }
   Task<Readiness> readiness() override {
     const std::lock_guard lock(mutex_);
     co_return Readiness{ready_reason_.empty(), ready_reason_};

@@ -129,9 +129,49 @@ TEST_F(AdminServer, shows_metrics_and_a_page) {
   EXPECT_TRUE(contains(metrics, "holdfast_build_info{version=\"1.2.3\"} 1"));
   const auto page = get("/");
   EXPECT_EQ(page[http::field::content_type], "text/html; charset=utf-8");
-  EXPECT_TRUE(contains(page, "orders"));
-  EXPECT_TRUE(contains(page, "&lt;b&gt;refused"));
-  EXPECT_FALSE(contains(page, "<b>"));
+  EXPECT_TRUE(page.body().starts_with("<!doctype html>"));
+  const std::string policy(page["Content-Security-Policy"]);
+  EXPECT_NE(policy.find("script-src 'sha256-"), std::string::npos) << policy;
+  EXPECT_NE(policy.find("frame-ancestors 'none'"), std::string::npos) << policy;
+}
+
+TEST_F(AdminServer, sends_the_page_and_the_api_document_again_only_where_they_are_others) {
+  for (const auto* target : {"/", "/api/openapi.json"}) {
+    const auto whole = get(target);
+    EXPECT_EQ(whole.result_int(), 200U) << target;
+    const std::string etag(whole[http::field::etag]);
+    EXPECT_EQ(etag.size(), 66U) << target;
+    for (const auto& known : {etag, "W/" + etag, "\"other\", " + etag, std::string("*")}) {
+      Client client(server_->address());
+      client.send(request("GET", target, "If-None-Match: " + known + "\r\n"));
+      const auto same = client.receive();
+      EXPECT_EQ(same.result_int(), 304U) << target << " " << known;
+      EXPECT_EQ(same[http::field::etag], etag);
+      client.send(request("GET", "/healthz"));
+      EXPECT_EQ(client.receive().result_int(), 200U) << target;
+    }
+    EXPECT_EQ(ask(request("GET", target, "If-None-Match: \"other\"\r\n")).body(), whole.body());
+    const auto head = ask(request("HEAD", target), Client::Body::skip);
+    EXPECT_EQ(head[http::field::content_length], std::to_string(whole.body().size()));
+  }
+}
+
+TEST_F(AdminServer, every_answer_forbids_to_be_framed_sniffed_or_referred_to) {
+  for (const auto* target : {"/", "/healthz", "/metrics", "/api/v1/connections", "/nothing"}) {
+    const auto response = get(target);
+    EXPECT_EQ(response["X-Content-Type-Options"], "nosniff") << target;
+    EXPECT_EQ(response["Referrer-Policy"], "no-referrer") << target;
+    EXPECT_NE(response["Content-Security-Policy"].find("frame-ancestors 'none'"), beast::string_view::npos) << target;
+    EXPECT_EQ(response[http::field::date].substr(25), " GMT") << target;
+  }
+}
+
+TEST_F(AdminServer, shows_the_last_hour_of_a_connection) {
+  const auto history = get("/api/v1/connections/orders/history");
+  EXPECT_EQ(history.body(), "{\"connectionId\":\"orders\",\"latency\":[],\"outages\":[],\"errors\":[{\"time\":\"1970-01-01T"
+                            "00:00:00.000Z\",\"message\":\"refused\xef\xbf\xbd\"}]}");
+  EXPECT_EQ(get("/api/v1/connections/nobody/history").result_int(), 404U);
+  EXPECT_EQ(post("/api/v1/connections/orders/history").result_int(), 405U);
 }
 
 TEST_F(AdminServer, knows_what_it_has_not) {
@@ -175,6 +215,9 @@ TEST_F(AdminServer, takes_json_objects_only) {
   EXPECT_EQ(post(order, std::string(json_header) + "Content-Encoding: gzip\r\n", "{}").result_int(), 415U);
   EXPECT_EQ(post(order, json_header, "{").result_int(), 400U);
   EXPECT_EQ(post(order, json_header, "[]").result_int(), 400U);
+  const auto unknown = post(order, json_header, R"({"when":"now"})");
+  EXPECT_EQ(unknown.result_int(), 400U);
+  EXPECT_TRUE(contains(unknown, "there is no field \\\"when\\\" here")) << unknown.body();
   EXPECT_TRUE(source_.orders().empty());
   EXPECT_EQ(post(order, "Content-Type: application/json; charset=utf-8\r\n", "{}").result_int(), 202U);
 }
@@ -342,7 +385,8 @@ class GuardedAdminServer : public AdminServer {
 TEST_F(GuardedAdminServer, wants_the_token_but_for_the_probes) {
   EXPECT_EQ(get("/healthz").result_int(), 200U);
   EXPECT_EQ(get("/readyz").result_int(), 200U);
-  for (const auto* target : {"/", "/metrics", "/api/v1/connections", "/nothing"}) {
+  EXPECT_EQ(get("/").result_int(), 200U) << "the page is the same for everybody, and asks for the token";
+  for (const auto* target : {"/metrics", "/api/openapi.json", "/api/v1/connections", "/nothing"}) {
     const auto refused = get(target);
     EXPECT_EQ(refused.result_int(), 401U) << target;
     EXPECT_EQ(refused[http::field::www_authenticate], "Bearer");

@@ -56,6 +56,33 @@ TEST(AdminSettings, are_shown_in_the_words_of_the_file) {
   EXPECT_EQ(all.at("connections").at("stock").at("reconnect").at("retry_delay"), "100ms");
 }
 
+TEST(AdminSettings, say_where_each_value_comes_from) {
+  auto file = two();
+  file.origins = {{"reconnect.max_retries", "file:3"}, {"health.interval", "environment HOLDFAST_HEALTH_INTERVAL"},
+                  {"connections.stock.reconnect.retry_delay", "--set connections.stock.reconnect.retry_delay"}};
+  auto running = file;
+  running.connections[0].reconnect.jitter = 0;
+  const auto all = shown(running, file);
+  const auto& orders = all.at("connections").at("orders").at("sources");
+  EXPECT_EQ(orders.at("reconnect").at("max_retries"), "file:3");
+  EXPECT_EQ(orders.at("reconnect").at("jitter"), "changed at run time");
+  EXPECT_EQ(orders.at("reconnect").at("retry_delay"), "default");
+  EXPECT_EQ(orders.at("health").at("interval"), "environment HOLDFAST_HEALTH_INTERVAL");
+  const auto& stock = all.at("connections").at("stock").at("sources");
+  EXPECT_EQ(stock.at("reconnect").at("retry_delay"), "--set connections.stock.reconnect.retry_delay");
+  EXPECT_EQ(stock.at("reconnect").at("max_retries"), "file:3");
+}
+
+TEST(AdminSettings, the_log_level_changes_and_differs_from_the_file) {
+  const auto file = two();
+  auto running = file;
+  EXPECT_TRUE(change_settings(R"({"log":{"level":"debug"}})", running).empty());
+  EXPECT_EQ(running.log.level, config::LogLevel::debug);
+  const auto all = shown(running, file);
+  EXPECT_EQ(all.at("log").at("level"), "debug");
+  EXPECT_EQ(all.at("differs_from_file"), (json::object{{"log", json::object{{"level", "info"}}}}));
+}
+
 TEST(AdminSettings, show_no_secret) {
   auto config = two();
   auto& orders = config.connections[0];
@@ -128,10 +155,10 @@ TEST(AdminSettings, bounds_are_those_of_the_file) {
 }
 
 TEST(AdminSettings, every_bad_field_is_named) {
-  EXPECT_EQ(bad_fields(R"({"reconnect":{"retry_delay":"x","max_retries":0,"nothing":1},"health":7,"log":{"level":"debug"},
+  EXPECT_EQ(bad_fields(R"({"reconnect":{"retry_delay":"x","max_retries":0,"nothing":1},"health":7,"log":{"level":"loud","format":"json"},
                            "connections":{"orders":{"listen":[],"health":{"interval":1}},"nobody":{},"stock":3}})"),
-            (Names{"reconnect.retry_delay", "reconnect.max_retries", "reconnect.nothing", "health", "log",
-                   "connections.orders.listen", "connections.orders.health.interval", "connections.nobody",
+            (Names{"reconnect.retry_delay", "reconnect.max_retries", "reconnect.nothing", "health", "log.level",
+                   "log.format", "connections.orders.listen", "connections.orders.health.interval", "connections.nobody",
                    "connections.stock"}));
   EXPECT_EQ(bad_fields(R"({"connections":[]})"), Names{"connections"});
   EXPECT_TRUE(bad_fields("{}").empty());

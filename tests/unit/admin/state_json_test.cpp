@@ -67,11 +67,14 @@ TEST(AdminStateJson, a_status_request_needs_an_id_and_a_known_action) {
   EXPECT_EQ(request->action, StatusRequest::Action::reconnect);
   EXPECT_TRUE(parse_status_request(R"({"connectionId": "orders", "action": "status"})", error));
   for (const auto* body : {"", "{", "[]", "{}", R"({"connectionId": 1, "action": "status"})", R"({"action": "status"})",
-                           R"({"connectionId": "orders"})", R"({"connectionId": "orders", "action": "stop"})"}) {
+                           R"({"connectionId": "orders"})", R"({"connectionId": "orders", "action": "status", "when": 1})",
+                           R"({"connectionId": "orders", "action": "stop"})"}) {
     error.clear();
     EXPECT_FALSE(parse_status_request(body, error)) << body;
     EXPECT_NE(error, "") << body;
   }
+  EXPECT_FALSE(parse_status_request(R"({"connectionId": "orders", "action": "status", "when": 1})", error));
+  EXPECT_NE(error.find("\"when\""), std::string::npos) << error;
 }
 
 }  // namespace

@@ -94,6 +94,21 @@ TEST(Keys, of_notify_take_a_list_of_addresses_with_events_and_a_secret) {
   EXPECT_TRUE(config.notify[1].events.empty());
 }
 
+TEST(Keys, of_notify_want_an_address_and_events_that_there_are) {
+  for (const char* url : {"hooks.example", "ftp://h", "'http://'", "http://:80/", "'http://h:'", "http://h:x/", "http://u:hush@h/", "'http://h/a b'"}) {
+    const auto found = mistakes(std::string("notify: [{url: ") + url + "}]\n" + one_connection());
+    ASSERT_EQ(found.size(), 1U) << url;
+    EXPECT_NE(found[0].find("notify.url: must be http://HOST"), std::string::npos) << found[0];
+    EXPECT_EQ(found[0].find("hush"), std::string::npos);
+  }
+  for (const char* url : {"http://h", "'https://h:1/x?y'", "'http://[::1]:8/x'", "'http://[::1]'"}) {
+    EXPECT_EQ(good(std::string("notify: [{url: ") + url + "}]\n" + one_connection()).notify.size(), 1U) << url;
+  }
+  const auto found = mistakes("notify: [{url: http://h, events: [database-lost]}]\n" + one_connection());
+  ASSERT_EQ(found.size(), 1U);
+  EXPECT_NE(found[0].find("there is no event \"database-lost\"; there are database-connected, "), std::string::npos) << found[0];
+}
+
 TEST(Keys, out_of_bounds_are_one_mistake_each_that_names_the_key) {
   const std::pair<const char*, const char*> rows[] = {
       {"reconnect", "max_retries: 0"},         {"reconnect", "max_retries: -1"},       {"reconnect", "max_retries: 1.5"},

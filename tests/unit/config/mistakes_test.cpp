@@ -28,7 +28,7 @@ TEST(Mistakes, five_are_five_lines_with_file_line_and_column) {
 
 TEST(Mistakes, unknown_keys_are_told_in_every_section) {
   const auto found = mistakes("nonsense: 1\nadmin: {nonsense: 1}\nlog: {nonsense: 1}\nreconnect: {nonsense: 1}\nhealth: {nonsense: 1}\n"
-                              "notify: [{url: u, nonsense: 1}]\n" +
+                              "notify: [{url: http://h, nonsense: 1}]\n" +
                               one_connection("    nonsense: 1\n    reconnect: {nonsense: 1}\n    health: {nonsense: 1}\n"
                                              "    auth_query: {sql: s, user: u, nonsense: 1}\n"));
   EXPECT_EQ(found.size(), 10U);

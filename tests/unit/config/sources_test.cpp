@@ -27,6 +27,23 @@ TEST(Sources, the_four_short_variables_set_the_defaults) {
   EXPECT_EQ(config.connections[0].reconnect.retry_delay, 250ms);
 }
 
+TEST(Sources, each_value_that_is_no_default_remembers_where_it_stood) {
+  const Folder folder;
+  const auto path = folder.write("config", "reconnect:\n  max_retries: 7\nconnections:\n  - id: orders\n    type: postgres\n"
+                                           "    listen: 127.0.0.1:1\n    upstream: postgres://app@db/app\n    health: {interval: 3s}\n");
+  auto sources = sources_of({{"HOLDFAST_HEALTH_TIMEOUT", "4s"}});
+  sources.file = path;
+  sources.set = {"reconnect.jitter=0"};
+  const auto loaded = load(sources);
+  ASSERT_TRUE(loaded.ok());
+  const auto& origins = loaded.config.origins;
+  EXPECT_EQ(origins.at("reconnect.max_retries"), "file:2");
+  EXPECT_EQ(origins.at("connections.orders.health.interval"), "file:8");
+  EXPECT_EQ(origins.at("health.timeout"), "environment HOLDFAST_HEALTH_TIMEOUT");
+  EXPECT_EQ(origins.at("reconnect.jitter"), "--set reconnect.jitter");
+  EXPECT_EQ(origins.count("reconnect.multiplier"), 0U);
+}
+
 TEST(Sources, a_short_variable_that_is_no_number_is_a_mistake_that_names_it) {
   for (const char* name : {"DB_CONNECTION_TIMEOUT", "DB_HEALTH_CHECK_INTERVAL", "DB_RETRY_DELAY", "DB_MAX_RETRIES"}) {
     for (const char* value : {"5s", "many", "", "-1", " 5"}) {
