@@ -5,7 +5,7 @@ import time
 
 import pymongo
 import pytest
-from bson import Int64
+from bson import Binary, Int64
 from pymongo import MongoClient, monitoring
 from pymongo.errors import AutoReconnect, BulkWriteError, DuplicateKeyError, NotPrimaryError, OperationFailure, PyMongoError
 from pymongo.read_concern import ReadConcern
@@ -475,3 +475,60 @@ class Test_other_kinds:
             with client.start_session() as session:
                 session.with_transaction(lambda inner: client.test.c.update_one({"_id": 1}, {"$inc": {"n": 1}}, session=inner))
             assert len(list(client.test.c.find(batch_size=1))) == 1
+
+
+class Test_logins:
+    @pytest.fixture(scope="class")
+    def guarded(self):
+        with ModelSet("--members", 3, "--user", "admin:root:secret:root", "--user", "admin:app:pässword:readWrite") as model:
+            yield model
+        assert not model.problems, model.problems
+
+    @pytest.mark.parametrize("mechanism", ["SCRAM-SHA-1", "SCRAM-SHA-256", "DEFAULT"])
+    def test_a_password_opens_every_member(self, guarded, mechanism):
+        with MongoClient(guarded.uri(), username="app", password="pässword", authMechanism=mechanism) as client:
+            client.test.get_collection("c", write_concern=MAJORITY).insert_one({})
+            assert client.admin.command("connectionStatus")["authInfo"]["authenticatedUsers"] == [{"user": "app", "db": "admin"}]
+            guarded.do("step_down", seconds=0.1, catch_up=0.1)
+            assert client.test.c.count_documents({}) >= 1
+
+    def test_a_wrong_password_and_an_unknown_user_look_the_same(self, guarded):
+        said = []
+        for name, password in (("app", "wrong"), ("nobody", "wrong")):
+            with MongoClient(guarded.uri(), username=name, password=password) as client, pytest.raises(OperationFailure) as error:
+                client.admin.command("listDatabases")
+            said.append((error.value.code, error.value.details["errmsg"]))
+        assert said == [(18, "Authentication failed.")] * 2
+
+    def test_without_a_login_only_the_door_answers(self, guarded):
+        with MongoClient(guarded.uri()) as client:
+            assert client.admin.command("ping")["ok"] == 1.0
+            with pytest.raises(OperationFailure) as error:
+                client.test.c.find_one()
+            assert error.value.code == 13
+
+    def test_a_user_sees_its_own_verifier_and_an_administrator_all(self, guarded):
+        with MongoClient(guarded.uri(), username="app", password="pässword") as client:
+            own = client.admin.command("usersInfo", "app", showCredentials=True)["users"][0]["credentials"]
+            assert set(own) == {"SCRAM-SHA-1", "SCRAM-SHA-256"}
+            assert set(own["SCRAM-SHA-256"]) == {"iterationCount", "salt", "storedKey", "serverKey"}
+            with pytest.raises(OperationFailure) as error:
+                client.admin.command("usersInfo", "root", showCredentials=True)
+            assert error.value.code == 13
+        with MongoClient(guarded.uri(), username="root", password="secret") as client:
+            assert client.admin.command("usersInfo", "app", showCredentials=True)["users"][0]["credentials"] == own
+
+    def test_a_password_can_be_changed(self, guarded):
+        with MongoClient(guarded.uri(), username="root", password="secret") as client:
+            client.admin.command("createUser", "late", pwd="one", roles=["readWrite"], mechanisms=["SCRAM-SHA-256"])
+            client.admin.command("updateUser", "late", pwd="two")
+        with MongoClient(guarded.uri(), username="late", password="two") as client:
+            client.test.c.find_one()
+
+    def test_the_same_session_of_two_users_is_two_sessions(self, guarded):
+        lsid = {"id": Binary(b"s" * 16, 4)}
+        for name, password in (("root", "secret"), ("app", "pässword")):
+            with MongoClient(guarded.uri(), username=name, password=password) as client:
+                client.test.command("insert", "two", documents=[{}], lsid=lsid, txnNumber=Int64(1))
+        with MongoClient(guarded.uri(), username="root", password="secret") as client:
+            assert client.test.two.count_documents({}) == 2

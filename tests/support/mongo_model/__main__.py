@@ -9,6 +9,7 @@ import json
 import os
 import signal
 
+from support.mongo_model import login
 from support.mongo_model.cluster import Cluster, Settings
 from support.mongo_model.control import Control
 
@@ -24,14 +25,20 @@ def parsed(arguments=None):
     parser.add_argument("--wire", type=int, default=9, help="maxWireVersion (9)")
     parser.add_argument("--set-name", default="rs0")
     parser.add_argument("--election-ms", type=int, default=500, help="election timeout (500)")
+    parser.add_argument("--user", action="append", default=[], metavar="DB:NAME:PASSWORD[:ROLE]",
+                        help="a user (again for more); with one, logging in is required")
+    parser.add_argument("--no-auth", action="store_true", help="users may log in, but need not")
     parser.add_argument("--lag-ms", type=int, default=0, help="replication lag (0)")
     return parser.parse_args(arguments)
 
 
 async def main(options):
-    settings = Settings(wire=options.wire, set_name=options.set_name, election=options.election_ms / 1000, lag=options.lag_ms / 1000)
+    settings = Settings(wire=options.wire, set_name=options.set_name, election=options.election_ms / 1000, lag=options.lag_ms / 1000,
+                        auth=bool(options.user) and not options.no_auth)
     cluster = Cluster(options.members + options.arbiters, "standalone" if options.standalone else "replica_set", options.port,
                       options.mongos, options.arbiters, settings)
+    for database, name, password, *roles in (one.split(":") for one in options.user):
+        login.create(cluster, database, name, password, roles)
     control = Control(cluster)
     await cluster.start()
     await control.start(options.control)

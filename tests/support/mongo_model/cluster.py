@@ -43,6 +43,7 @@ class Cluster:
         self.history = History()
         self.users = {}
         self.config_version = 1
+        self.history_from = 0
         self.replica_set_id = ObjectId()
         kinds = [STANDALONE] if kind == "standalone" else [SECONDARY] * (count - arbiters) + [ARBITER] * arbiters
         ports = iter(range(port, port + len(kinds) + mongos)) if port else iter(free_port, None)

@@ -4,6 +4,8 @@ import asyncio
 import socket
 import struct
 
+from bson import Timestamp
+
 from support.mongo_model import wire
 from support.mongo_model.errors import DropConnection
 
@@ -20,12 +22,18 @@ class Connection:
         self.metadata = None
         self.app_name = None
         self.compression = None
-        self.user = None
+        self.users = []
         self.login = None
         self.exhaust = None
+        self.last_optime = Timestamp(0, 0)
         self.peer = writer.get_extra_info("peername")
         self._task = asyncio.current_task()
         self._dropped = False
+
+    @property
+    def user(self):
+        """The one user of this connection, or None."""
+        return self.users[0] if self.users else None
 
     async def serve(self):
         """Until either side closes."""
@@ -47,6 +55,8 @@ class Connection:
         from support.mongo_model import dispatch
         if request.problem:
             await self._send(request, dispatch.error_reply(self.member, request.problem))
+            return
+        if request.opcode == 0:
             return
         if request.opcode in wire.LEGACY:
             raise DropConnection

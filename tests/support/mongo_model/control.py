@@ -97,6 +97,10 @@ class Control:
         for member in [self._member(order)] if "member" in order else self.cluster.members:
             member.hold = True
 
+    async def _do_truncate_history(self, order):
+        """As if the log had rolled over: after its next start a member answers retries of what is older with 217."""
+        self.cluster.history_from = max(len(member.log) for member in self.cluster.members)
+
     async def _do_lag(self, order):
         self.cluster.settings.lag = order["ms"] / 1000
 

@@ -49,8 +49,9 @@ class Cursors:
         name, target = next(iter(command.items()))
         for cursor in self.open.values():
             gone = name in ("drop", "renameCollection") and cursor.namespace == target or \
-                name == "dropDatabase" and cursor.namespace.split(".", 1)[0] == target
-            if gone and not cursor.more:
+                name == "dropDatabase" and cursor.namespace.split(".", 1)[0] == target or \
+                name == "dropIndexes" and cursor.namespace == target
+            if gone and not getattr(cursor.more, "is_change_stream", False):
                 cursor.killed = CommandError(175, f"collection dropped. UUID of {cursor.namespace}"
                                              if name != "renameCollection" else f"collection renamed from '{target}'")
 

@@ -1,15 +1,20 @@
 """Runs one command on a member: login, fail points, role, session and transaction, the command itself, write concern, labels."""
 
 import asyncio
+import traceback
 
-from bson import Binary, Int64, Timestamp
+from bson import Int64, Timestamp
 
 from support.mongo_model import commands, sessions, write_concern  # noqa: F401  (commands registers itself)
-from support.mongo_model.errors import NOT_PRIMARY, RESUMABLE, SHUTDOWN, CommandError, DropConnection, code_name, labels_for
+from support.mongo_model.errors import NOT_PRIMARY, RESUMABLE, CommandError, DropConnection, code_name, labels_for
 from support.mongo_model.operation import Operation
-from support.mongo_model.registry import COMMANDS, READ, WRITE
+from support.mongo_model.registry import COMMANDS, DATA, READ, WRITE
 from support.mongo_model.session_key import session_key
 
+LEVELS = ("local", "majority", "linearizable", "available", "snapshot")
+WITH_TOPOLOGY = NOT_PRIMARY - {10058}
+IGNORES_NUMBER = {"killSessions", "killAllSessions", "endSessions", "refreshSessions", "startSession"}
+TAKES_NO_NUMBER = {"ping", "isMaster", "ismaster", "hello", "buildInfo", "whatsmyuri"}
 HELLO = ("hello", "isMaster", "ismaster")
 
 
@@ -46,18 +51,28 @@ async def execute(member, connection, request):
         document = _failed(op, error)
     except (DropConnection, asyncio.CancelledError):
         raise
+    except Exception as error:  # pylint: disable=broad-except
+        # A fault of the model's own: tests look at its standard error.
+        traceback.print_exc()
+        document = CommandError(1, f"the model failed: {type(error).__name__}: {error}").fields()
     finally:
         member.operations.discard(op)
-    if name not in HELLO or document.get("ok") != 1.0:
-        _gossip(member, op, document)
+    gossip(member, document)
     return document, op
 
 
 async def _run(op, request):
     member, name = op.member, op.name
     found = COMMANDS.get(name)
+    stages = op.doc.get("pipeline")
+    op.is_change_stream = name == "aggregate" and isinstance(stages, list) and "$changeStream" in (stages[:1] or [()])[0]
     if "$db" not in op.doc:
         raise CommandError(40571, "OP_MSG requests require a $db argument")
+    database = op.doc["$db"]
+    if not isinstance(database, str):
+        raise CommandError(13111, "wrong type for field ($db)")
+    if not database or "." in database or len(database) > 63:
+        raise CommandError(73, f"Invalid database name: '{database}'")
     if found is None:
         raise CommandError(59, f"no such command: '{name}'")
     if request.opcode == 2004 and request.wanted not in (1, -1):
@@ -75,9 +90,17 @@ async def _run(op, request):
     if isinstance(injected, dict) and "errorCode" in injected:
         raise CommandError(int(injected["errorCode"]), "Failing command via 'failCommand' failpoint", labels=injected.get("errorLabels", ()),
                            **({"errorInfo": injected["errorInfo"]} if "errorInfo" in injected else {}))
+    if found.concern:
+        write_concern.check(op)
     _role(op, found)
     await _cluster_time(op)
-    document = await _in_session(op, found)
+    try:
+        document = await _in_session(op, found)
+    except CommandError as error:
+        if found.concern and error.code in (26, 48):
+            problem = await write_concern.wait(op)
+            error.more.update({"writeConcernError": problem} if problem else {})
+        raise
     if injected and "writeConcernError" in injected:
         document["writeConcernError"] = injected["writeConcernError"]
     elif found.concern and not op.doc.get("autocommit") is False or op.ending:
@@ -85,12 +108,16 @@ async def _run(op, request):
         if problem:
             document["writeConcernError"] = problem
     document = {**document, "ok": 1.0}
+    if found.concern and write_concern.is_none(op) and op.doc.get("autocommit") is None and op.name in ("insert", "update", "delete"):
+        document = {"ok": 1.0}
     _label(op, document, injected)
     return _replaced(op, document)
 
 
 def _read_times(op):
     limit = op.doc.get("maxTimeMS")
+    if "maxTimeMS" in op.doc and (not isinstance(limit, (int, float)) or limit < 0):
+        raise CommandError(2, "maxTimeMS must be a number that is not negative")
     if limit and op.name not in HELLO + ("getMore",):
         op.deadline = op.started + int(limit) / 1000
 
@@ -108,48 +135,70 @@ async def _fail_point(op):
 
 def _session_fields(op, found):
     doc = op.doc
-    lsid = doc.get("lsid")
-    if lsid is not None:
-        if not isinstance(lsid, dict) or not isinstance(lsid.get("id"), (bytes, Binary)) or len(lsid["id"]) != 16:
-            raise CommandError(14, "lsid.id must be a UUID")
-        op.lsid = session_key(op, lsid)
+    if doc.get("lsid") is not None:
+        if len(getattr(op.connection, "users", ())) > 1 and op.name not in HELLO:
+            raise CommandError(13, "logical sessions can't have multiple authenticated users")
+        op.lsid = session_key(op, doc["lsid"])
     if "txnNumber" not in doc:
-        if "autocommit" in doc or "startTransaction" in doc:
+        if "startTransaction" in doc and "autocommit" not in doc:
+            raise CommandError(72, "'startTransaction' field requires 'autocommit' field to also be specified")
+        if "autocommit" in doc:
             raise CommandError(72, "'autocommit' field requires a transaction number to also be specified")
         if op.ending:
             raise CommandError(125, f"{op.name} must be run within a transaction")
         return
+    if op.name in IGNORES_NUMBER and "autocommit" not in doc:
+        return
     if op.lsid is None:
         raise CommandError(72, "Transaction number requires a session ID to also be specified")
-    op.number = doc["txnNumber"]
-    if int(op.number) < 0:
-        raise CommandError(72, "Transaction number cannot be negative")
-    if doc.get("autocommit") is True:
-        raise CommandError(72, "Specifying autocommit=true is not allowed.")
-    if "startTransaction" in doc and "autocommit" not in doc:
-        raise CommandError(72, "'startTransaction' field requires 'autocommit' field to also be specified")
+    _transaction_fields(op, doc)
+    if op.name in TAKES_NO_NUMBER and "autocommit" not in doc:
+        raise CommandError(50889, "It is illegal to provide a txnNumber for this command")
+    if op.member.kind == "standalone":
+        raise CommandError(20, "Transaction numbers are only allowed on a replica set member or mongos")
     if "autocommit" not in doc:
         if not found.retryable:
             raise CommandError(50768, "txnNumber may only be provided for multi-document transactions and retryable write commands. "
                                       f"autocommit:false was not provided, and {op.name} is not a retryable write command.")
         op.retryable = True
-    if op.member.kind == "standalone":
-        raise CommandError(20, "Transaction numbers are only allowed on a replica set member or mongos")
+    op.number = doc["txnNumber"]
+
+
+def _transaction_fields(op, doc):
+    if not isinstance(doc["txnNumber"], Int64):
+        raise CommandError(14, "BSON field 'OperationSessionInfo.txnNumber' is the wrong type, expected type 'long'")
+    if int(doc["txnNumber"]) < 0:
+        raise CommandError(72, "Transaction number cannot be negative")
+    if doc.get("autocommit") is True:
+        raise CommandError(72, "Specifying autocommit=true is not allowed.")
+    if doc.get("startTransaction") is False:
+        raise CommandError(72, "Specifying startTransaction=false is not allowed.")
+    if "startTransaction" in doc and "autocommit" not in doc:
+        raise CommandError(72, "'startTransaction' field requires 'autocommit' field to also be specified")
+
+
+MODES = ("primary", "primaryPreferred", "secondary", "secondaryPreferred", "nearest")
 
 
 def _role(op, found):
     member = op.member
+    preference = op.doc.get("$readPreference", {})
+    if not isinstance(preference, dict):
+        raise CommandError(14, "$readPreference has incorrect type: expected object")
+    mode = preference.get("mode", "primary")
+    if mode not in MODES:
+        raise CommandError(2, f"Could not parse $readPreference mode '{mode}'")
     if found.needs == WRITE and op.database != "local" and (not member.writable):
         if member.stepping_down and op.number is not None:
             raise CommandError(11602, "a stepdown process started, can't checkout sessions except for killing")
         if member.stepping_down and op.name in ("insert", "update", "delete"):
             return
         raise CommandError(10107, "not master")
+    if found.needs == DATA and not member.readable and op.database != "local":
+        raise CommandError(13436, "node is not in primary or recovering state")
     if found.needs == READ and not member.writable:
         if op.doc.get("autocommit") is False:
             raise CommandError(10107, "not master")
-        preference = op.doc.get("$readPreference", {})
-        mode = preference.get("mode", "primary") if isinstance(preference, dict) else "primary"
         if member.role == "primary":  # draining or stepping down
             if mode == "primary":
                 raise CommandError(13435, "not master and slaveOk=false")
@@ -168,6 +217,8 @@ async def _cluster_time(op):
         member.cluster.clock.advance(gossip["clusterTime"])
     concern = op.doc.get("readConcern")
     after = concern.get("afterClusterTime") if isinstance(concern, dict) else None
+    if after is not None and member.kind == "standalone":
+        raise CommandError(20, "Cannot specify afterClusterTime readConcern without replication enabled")
     if not isinstance(after, Timestamp) or not member.in_set:
         return
     if after > member.cluster.clock.now:
@@ -199,8 +250,14 @@ async def _in_session(op, found):
         return await found.run(op)
     if not found.transaction:
         raise CommandError(263, f"Cannot run '{op.name}' in a multi-document transaction.")
+    if op.database in ("admin", "local", "config"):
+        raise CommandError(263, f"Cannot run command against the '{op.database}' database in a transaction.")
     if doc.get("startTransaction"):
+        if op.name == "killCursors":
+            raise CommandError(263, "Cannot run killCursors as the first operation in a multi-document transaction.")
         level = doc.get("readConcern", {}).get("level", "local")
+        if level not in LEVELS:
+            raise CommandError(9, "readConcern.level must be either 'local', 'majority', 'linearizable', 'available', or 'snapshot'")
         if level not in ("local", "majority", "snapshot"):
             raise CommandError(72, "The readConcern level must be either 'local' (default), 'majority' or 'snapshot' in order to run in a transaction")
         op.session = sessions.start_transaction(table, op.lsid, op.number, op.member.store)
@@ -219,7 +276,7 @@ async def _in_session(op, found):
         finally:
             op.transaction.lock.release()
     except CommandError as error:
-        if error.code not in (72, 59) and op.session.transaction is op.transaction:
+        if op.session.transaction is op.transaction:
             table.close(op.session, "aborted")
         raise
     if document.get("writeErrors") and op.session.transaction is op.transaction:
@@ -230,12 +287,14 @@ async def _in_session(op, found):
 def _label(op, document, injected=None):
     """Adds what a mongod adds."""
     concern = document.get("writeConcernError", {}).get("code")
-    labels = list(injected.get("errorLabels", ())) if injected else None
+    labels = list(injected["errorLabels"]) if injected and "errorLabels" in injected else None
     if labels is None:
         labels = labels_for(document.get("code"), concern, in_transaction=op.doc.get("autocommit") is False and op.number is not None,
                             ends_transaction=op.ending, retryable=op.retryable)
     if labels:
         document["errorLabels"] = labels
+    if concern in WITH_TOPOLOGY and op.member.in_set:
+        document["topologyVersion"] = op.member.topology_version()
 
 
 def error_reply(member, error):
@@ -254,11 +313,13 @@ def _failed(op, error):
     if not (given or error.more.get("injected")):
         _label(op, probe)
     labels = given or probe.get("errorLabels", [])
-    if op.is_change_stream and error.code in RESUMABLE and "ResumableChangeStreamError" not in labels:
+    if error.code in (280, 286):
+        labels = labels + ["NonResumableChangeStreamError"]
+    elif op.is_change_stream and error.code in RESUMABLE and "ResumableChangeStreamError" not in labels:
         labels = labels + ["ResumableChangeStreamError"]
     if labels:
         document["errorLabels"] = labels
-    if (error.code in NOT_PRIMARY or error.code in SHUTDOWN) and op.member.in_set:
+    if error.code in WITH_TOPOLOGY and op.member.in_set:
         document["topologyVersion"] = op.member.topology_version()
     document.update(error.fields())
     return document
@@ -286,7 +347,8 @@ def cluster_time(member):
     return {"clusterTime": member.cluster.clock.now, "signature": {"hash": b"\0" * 20, "keyId": Int64(0)}}
 
 
-def _gossip(member, op, document):
+def gossip(member, document):
+    """Adds operationTime and $clusterTime."""
     if not member.in_set or member.role == "arbiter":
         return
     document.setdefault("operationTime", member.optime["ts"])

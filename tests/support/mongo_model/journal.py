@@ -5,7 +5,7 @@ import json
 import time
 from dataclasses import dataclass, field
 
-from bson import Timestamp, json_util
+from bson import Int64, Timestamp, json_util
 
 
 @dataclass(eq=False)
@@ -25,7 +25,7 @@ class Entry:
 
     @property
     def optime(self):
-        return {"ts": self.ts, "t": self.term}
+        return {"ts": self.ts, "t": Int64(self.term)}
 
     def as_history(self):
         """What the control port shows of it."""

@@ -66,6 +66,7 @@ class Member:
         self.gate.set()
         self.started = time.time()
         self.routes = {}
+        self.ended_sessions = set()
         self.transactions = {}
         self.counts = collections.Counter()
 
@@ -90,7 +91,7 @@ class Member:
 
     @property
     def optime(self):
-        return self.log[-1].optime if self.log else {"ts": self.cluster.epoch, "t": -1}
+        return self.log[-1].optime if self.log else {"ts": self.cluster.epoch, "t": Int64(-1)}
 
     @property
     def election_id(self):
@@ -111,8 +112,10 @@ class Member:
             return
         log = self.log
         self._reset()
-        for entry in log:
+        for index, entry in enumerate(log):
             self._apply(entry)
+            if entry.session and index < self.cluster.history_from:
+                self.sessions.forget(entry)
         self._server = await asyncio.start_server(self._accept, self.cluster.host, self.port, backlog=1024, reuse_address=True)
         self.running = True
 

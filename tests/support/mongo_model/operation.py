@@ -40,7 +40,7 @@ class Operation:
         collection = self.doc[self.name] if name is None else name
         if not isinstance(collection, str):
             raise CommandError(73, "collection name has invalid type " + type(collection).__name__)
-        if not collection or collection.startswith("."):
+        if not collection or collection.startswith(".") or "$" in collection and not collection.startswith("$cmd"):
             raise CommandError(73, f"Invalid namespace specified '{self.database}.{collection}'")
         return f"{self.database}.{collection}"
 

@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 
 COMMANDS = {}
-ANY, READ, WRITE = "any", "read", "write"
+ANY, DATA, READ, WRITE = "any", "data", "read", "write"
 
 
 @dataclass
 class Command:
-    """`needs`: ANY member answers, READ follows the read preference, WRITE needs the primary."""
+    """`needs`: ANY member answers, DATA any that holds data, READ follows the read preference, WRITE needs the primary."""
     run: object
     needs: str = ANY
     transaction: bool = False

@@ -27,6 +27,7 @@ class Inside:
         self.user = outside.user
         self.app_name = outside.app_name
         self.exhaust = None
+        self.last_optime = None
 
 
 async def run(member, connection, request):

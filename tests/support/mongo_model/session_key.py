@@ -3,9 +3,31 @@
 import base64
 import hashlib
 
-EMPTY_DIGEST = base64.b64encode(hashlib.sha256(b"").digest()).decode()
+from bson import Binary
+
+from support.mongo_model.errors import CommandError
+
+
+def digest_of(words):
+    """What a session's user is known by."""
+    return base64.b64encode(hashlib.sha256(words.encode()).digest()).decode()
+
+
+EMPTY_DIGEST = digest_of("")
+
+
+def checked(lsid):
+    if not isinstance(lsid, dict):
+        raise CommandError(14, "BSON field 'OperationSessionInfo.lsid' is the wrong type, expected type 'object'")
+    if "id" not in lsid:
+        raise CommandError(40414, "BSON field 'LogicalSessionFromClient.id' is missing but a required field")
+    if not isinstance(lsid["id"], Binary) or lsid["id"].subtype != 4:
+        raise CommandError(14, "BSON field 'LogicalSessionFromClient.id' is the wrong binData type")
+    if len(lsid["id"]) != 16:
+        raise CommandError(207, "uuid must be a 16-byte binary field with UUID (4) subtype")
+    return lsid
 
 
 def session_key(op, lsid):
     """(id bytes, digest) of the lsid document of a command's user."""
-    return bytes(lsid["id"]), op.connection.user.digest if op.connection.user else EMPTY_DIGEST
+    return bytes(checked(lsid)["id"]), op.connection.user.digest if op.connection.user else EMPTY_DIGEST

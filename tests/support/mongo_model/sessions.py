@@ -39,6 +39,7 @@ class Session:
         self.statements = {}
         self.transaction = None
         self.entry = None
+        self.incomplete = False
 
 
 class Sessions:
@@ -59,12 +60,17 @@ class Sessions:
         session = self.get(key)
         if session.number != number:
             self.close(session, "aborted")
-            session.number, session.statements = number, {}
+            session.number, session.statements, session.incomplete = number, {}, False
         if statements == "committed":
             session.state, session.entry = "committed", entry
         else:
             session.state = "retryable"
             session.statements.update({one: (outcome, entry) for one, outcome in statements.items()})
+
+    def forget(self, entry):
+        """The entry is too old to be found again: a retry can no longer be answered."""
+        session = self.get(entry.session[0])
+        session.statements, session.incomplete = {}, session.state == "retryable"
 
     def lock(self, transaction, namespace, identity, current):
         """Holds one document for a transaction, or fails with 112 as a server does at once."""
@@ -146,6 +152,9 @@ def start_retryable(sessions, key, number):
     if number > session.number:
         sessions.close(session, "aborted")
         session.number, session.state, session.statements, session.entry = number, "retryable", {}, None
+        session.incomplete = False
+    elif session.incomplete:
+        raise CommandError(217, f"Incomplete history detected for transaction {number} on session {key[0].hex()}")
     elif session.state != "retryable":
         raise CommandError(217, "Cannot retry a retryable write that has been converted into a transaction")
     return session

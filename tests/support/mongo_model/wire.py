@@ -85,7 +85,7 @@ def parse(header, head, body):
             _parse_msg(request, head, body)
         elif opcode == OP_QUERY:
             _parse_query(request, body)
-        elif opcode not in LEGACY:
+        elif opcode not in LEGACY and opcode != 0:
             raise BadMessage(f"opcode {opcode}")
     except CommandError as problem:
         request.problem = problem

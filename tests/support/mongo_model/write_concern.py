@@ -14,12 +14,31 @@ def _parsed(op):
     w = concern.get("w", 1)
     if not isinstance(w, (int, str)):
         raise CommandError(9, "w has to be a number or string")
+    if isinstance(w, int) and not 0 <= w <= 50:
+        raise CommandError(9, "w has to be a non-negative number and not greater than 50")
+    unknown = set(concern) - {"w", "j", "wtimeout", "fsync", "getLastError", "provenance"}
+    if unknown:
+        raise CommandError(9, f"unrecognized write concern field: {unknown.pop()}")
     return {"w": w, "wtimeout": int(concern.get("wtimeout", 0) or 0)}, True
 
 
 def _problem(code, words, concern, **more):
     return {"code": code, "codeName": code_name(code), "errmsg": words,
             "errInfo": {**more, "writeConcern": {**concern, "provenance": "clientSupplied"}}}
+
+
+def check(op):
+    """Refuses a write concern that cannot be, before anything is written."""
+    concern, given = _parsed(op)
+    w = concern["w"]
+    if given and not op.member.in_set and op.member.kind != "mongos" and (isinstance(w, int) and w > 1 or isinstance(w, str) and w != "majority"):
+        raise CommandError(2, "cannot use 'w' > 1 when a host is not replicated")
+
+
+def is_none(op):
+    """Whether the client asked for no acknowledgement."""
+    concern = op.doc.get("writeConcern")
+    return isinstance(concern, dict) and concern.get("w") == 0
 
 
 async def wait(op):

@@ -6,7 +6,7 @@ from bson import Int64
 from support.mongo_model.commands.reads import first_batch
 from support.mongo_model.errors import CommandError
 from support.mongo_model.matching import matcher
-from support.mongo_model.registry import ANY, READ, WRITE, command
+from support.mongo_model.registry import DATA, READ, WRITE, command
 
 
 def _size(collection):
@@ -101,6 +101,8 @@ async def create_indexes(op):
     if not isinstance(wanted, list) or not wanted:
         raise CommandError(2, "Must specify at least one index to create")
     collection = op.member.store.find(namespace)
+    if op.transaction and collection is not None:
+        raise CommandError(263, "Cannot create new indexes on existing collection in a multi-document transaction.")
     before = list(collection.indexes) if collection else []
     fresh = []
     for one in wanted:
@@ -178,7 +180,7 @@ async def coll_mod(op):
     return {}
 
 
-@command("collStats", "collstats", needs=ANY)
+@command("collStats", "collstats", needs=DATA)
 async def coll_stats(op):
     namespace = op.namespace()
     collection = op.member.store.find(namespace)
@@ -193,7 +195,7 @@ async def coll_stats(op):
             "totalSize": 4096 * (1 + len(indexes)), "indexSizes": {name: 4096 for name in indexes}, "scaleFactor": 1}
 
 
-@command("dbStats", "dbstats", needs=ANY)
+@command("dbStats", "dbstats", needs=DATA)
 async def db_stats(op):
     store = op.member.store
     collections = [store.find(f"{op.database}.{name}") for name in store.names(op.database)]

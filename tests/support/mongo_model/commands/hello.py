@@ -12,6 +12,9 @@ from support.mongo_model.wire import EXHAUST_ALLOWED, OP_MSG
 
 
 def _optime_fields(member):
+    if member.kind == "arbiter":
+        # It holds no log, but hears of the primary's.
+        member = member.cluster.primary() or member
     last = {"opTime": member.optime, "lastWriteDate": DatetimeMS(member.optime["ts"].time * 1000)}
     if member.commit_length:
         entry = member.log[min(member.commit_length, len(member.log)) - 1]
@@ -76,6 +79,8 @@ def _metadata(connection, doc):
     for field in ("driver", "os"):
         if not isinstance(metadata.get(field), dict):
             raise CommandError(183, f"Missing required sub-document '{field}' in the client metadata document")
+    if not isinstance(metadata["driver"].get("name"), str) or not isinstance(metadata["os"].get("type"), str):
+        raise CommandError(183, "Missing required field 'driver.name' or 'os.type' in the client metadata document")
     connection.metadata = metadata
     application = metadata.get("application")
     connection.app_name = application.get("name") if isinstance(application, dict) else None

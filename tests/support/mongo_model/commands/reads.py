@@ -5,13 +5,14 @@ import asyncio
 from bson import Int64
 
 from support.mongo_model import change_streams, pipeline
-from support.mongo_model.commands.writes import found, view, write
+from support.mongo_model.commands.writes import found, view
 from support.mongo_model.cursors import Cursor
 from support.mongo_model.errors import CommandError
-from support.mongo_model.projection import projected
-from support.mongo_model.registry import ANY, READ, command
-from support.mongo_model.values import MISSING, sort_key
 from support.mongo_model.paths import candidates
+from support.mongo_model.projection import projected
+from support.mongo_model.registry import DATA, READ, command
+from support.mongo_model.values import MISSING, sort_key
+from support.mongo_model.wire import EXHAUST_ALLOWED, OP_MSG
 
 FIRST_BATCH = 101
 BATCH_BYTES = 16 * 1024 * 1024
@@ -26,6 +27,10 @@ class Seen:
         level = op.doc.get("readConcern", {}).get("level") if isinstance(op.doc.get("readConcern", {}), dict) else None
         if level is not None and level not in ("local", "majority", "linearizable", "available", "snapshot"):
             raise CommandError(9, "readConcern.level must be either 'local', 'majority', 'linearizable', 'available', or 'snapshot'")
+        if level == "linearizable" and not op.member.in_set:
+            raise CommandError(123, "node needs to be a replica set member to use read concern linearizable")
+        if level == "snapshot" and not op.transaction and op.member.cluster.settings.wire < 13:
+            raise CommandError(72, "read concern level snapshot is only valid in a transaction")
         self.store = view(op) if op.transaction or level not in ("majority", "snapshot") else op.member.majority_store()
         self.database = op.database
 
@@ -62,15 +67,23 @@ def first_batch(op, namespace, documents, batch_size, single=False, more=None, a
 
 @command("find", needs=READ, transaction=True)
 async def find(op):
-    doc, namespace = op.doc, op.namespace()
+    doc = op.doc
+    if not isinstance(doc["find"], str):
+        raise CommandError(9, "Failed to parse: 'find' field must be of BSON type string.")
+    namespace = op.namespace()
+    if "writeConcern" in doc and not op.transaction:
+        raise CommandError(72, "Command does not support writeConcern")
     for name in doc:
-        if name not in FIND_FIELDS and not name.startswith("$"):
+        if name not in FIND_FIELDS and name not in ENVELOPE or name.startswith("api") and op.member.cluster.settings.wire < 13:
             raise CommandError(9, f"Failed to parse: {{ find: \"{doc['find']}\" }}. Unrecognized field '{name}'.")
     query = doc.get("filter", {})
     if not isinstance(query, dict):
         raise CommandError(9, "Failed to parse: 'filter' field must be of BSON type object.")
     limit = int(doc.get("limit", 0) or 0)
+    if limit < 0:
+        raise CommandError(2, f"Limit value must be non-negative, but received: {limit}")
     seen = Seen(op)
+    await linearizable(op)
     if op.database == "local" and doc["find"] == "oplog.rs":
         documents = change_streams.oplog(op.member)
         documents = pipeline.run(documents, [{"$match": query}], seen)
@@ -82,10 +95,25 @@ async def find(op):
     documents = documents[:abs(limit)] if limit else documents
     if doc.get("projection"):
         documents = [projected(one, doc["projection"]) for one in documents]
+    if doc.get("awaitData") and not doc.get("tailable"):
+        raise CommandError(9, "Cannot set 'awaitData' without also setting 'tailable'")
+    if doc.get("tailable") and op.transaction:
+        raise CommandError(72, "Tailable cursors are not allowed in transactions.")
     if doc.get("tailable"):
         return _tailable(op, namespace, documents, query)
-    document = first_batch(op, namespace, documents, doc.get("batchSize"), single=bool(doc.get("singleBatch")) or limit < 0)
+    document = first_batch(op, namespace, documents, doc.get("batchSize"), single=bool(doc.get("singleBatch")) or 0 < limit <= int(doc.get("batchSize") or FIRST_BATCH))
     return document
+
+
+async def linearizable(op):
+    """A linearizable read waits until a majority confirms that the primary still is one."""
+    if op.doc.get("readConcern", {}).get("level") == "linearizable":
+        if op.member.role != "primary":
+            raise CommandError(10107, "cannot satisfy linearizable read concern on non-primary node")
+        op.member.commit((), None)
+        length = len(op.member.log)
+        while op.member.commit_length < length:
+            await op.wait(op.member.progress.next())
 
 
 def _matching(op, seen, namespace, query):
@@ -97,7 +125,7 @@ def _matching(op, seen, namespace, query):
 def _tailable(op, namespace, documents, query):
     member = op.member
     collection = member.store.find(namespace)
-    if collection is None:
+    if collection is None or not collection.documents:
         return first_batch(op, namespace, [], op.doc.get("batchSize"))
     if not collection.options.get("capped"):
         raise CommandError(2, f"error processing query: ns={namespace} tailable cursor requested on non capped collection")
@@ -118,24 +146,53 @@ def _tailable(op, namespace, documents, query):
     return first_batch(op, namespace, documents, op.doc.get("batchSize"), more=more, await_data=bool(op.doc.get("awaitData")))
 
 
+ENVELOPE = {"$db", "$readPreference", "$clusterTime", "$client", "$configServerState", "$queryOptions", "$audit", "$replData",
+            "$oplogQueryData"}
 FIND_FIELDS = {"find", "filter", "sort", "projection", "hint", "skip", "limit", "batchSize", "singleBatch", "comment", "maxTimeMS",
                "readConcern", "max", "min", "returnKey", "showRecordId", "tailable", "oplogReplay", "noCursorTimeout", "awaitData",
                "allowPartialResults", "collation", "allowDiskUse", "let", "lsid", "txnNumber", "autocommit", "startTransaction",
                "ntoreturn", "snapshot", "writeConcern", "apiVersion", "apiStrict", "apiDeprecationErrors"}
 
 
-@command("getMore", needs=ANY, transaction=True)
+@command("getMore", needs=DATA, transaction=True)
 async def get_more(op):
+    """The next batch; with exhaustAllowed the ones after it follow without a request."""
+    document = await next_batch(op)
+    if op.request.opcode == OP_MSG and op.request.flags & EXHAUST_ALLOWED and document["cursor"]["id"]:
+        op.connection.exhaust = lambda: _following(op)
+    return document
+
+
+async def _following(op):
+    from support.mongo_model import dispatch
+    try:
+        document = {**await next_batch(op), "ok": 1.0}
+    except CommandError as error:
+        op.connection.exhaust = None
+        return dispatch.error_reply(op.member, error)
+    if not document["cursor"]["id"]:
+        op.connection.exhaust = None
+    dispatch.gossip(op.member, document)
+    return document
+
+
+async def next_batch(op):
     doc = op.doc
     number = doc["getMore"]
     if not isinstance(number, Int64):
         raise CommandError(14, "Field 'getMore' must be of type long")
     if not isinstance(doc.get("collection"), str):
         raise CommandError(9, "Field 'collection' must be of type string")
+    if number == 0:
+        raise CommandError(2, "Cursor id for getMore must be non-zero")
+    if doc.get("batchSize") is not None and doc["batchSize"] <= 0:
+        raise CommandError(2, f"Batch size for getMore must be positive, but received: {doc['batchSize']}")
     cursors = op.member.cursors
     cursor = cursors.get(number)
     op.is_change_stream = bool(getattr(cursor.more, "is_change_stream", False))
     _may(op, cursor)
+    if "maxTimeMS" in doc and not cursor.await_data:
+        raise CommandError(2, "cannot set maxTimeMS on getMore command for a non-awaitData cursor")
     if cursor.busy:
         raise CommandError(143, f"cursor id {int(number)} is already in use")
     cursor.busy = True
@@ -144,6 +201,9 @@ async def get_more(op):
             cursors.close(cursor.id)
             raise cursor.killed
         await _wait_for_data(op, cursor)
+        if cursor.killed:
+            cursors.close(cursor.id)
+            raise cursor.killed
     finally:
         cursor.busy = False
     if int(cursor.id) not in cursors.open:
@@ -171,10 +231,10 @@ def _may(op, cursor):
                                f"namespace {cursor.namespace}")
     number = int(cursor.id)
     if cursor.lsid != op.lsid:
-        code = 50737 if cursor.lsid is None else 50736 if op.lsid is None else 50738
+        code = 50736 if cursor.lsid is None else 50737 if op.lsid is None else 50738
         raise CommandError(code, f"Cannot run getMore on cursor {number}, which was created in another session")
     if cursor.transaction is not op.transaction:
-        code = 50740 if cursor.transaction is None else 50739 if op.transaction is None else 50741
+        code = 50739 if cursor.transaction is None else 50740 if op.transaction is None else 50741
         raise CommandError(code, f"Cannot run getMore on cursor {number}, which was created in another transaction")
 
 
@@ -196,10 +256,12 @@ async def _wait_for_data(op, cursor):
             return
 
 
-@command("killCursors", transaction=True)
+@command("killCursors", needs=DATA, transaction=True)
 async def kill_cursors(op):
     if not isinstance(op.doc.get("cursors"), list):
-        raise CommandError(40414 if "cursors" not in op.doc else 14, "Field 'cursors' must be of type array")
+        raise CommandError(9, "Field 'cursors' must be of type array")
+    if not op.doc["cursors"]:
+        raise CommandError(2, "Must specify at least one cursor id")
     killed, unknown = [], []
     for number in op.doc["cursors"]:
         cursor = op.member.cursors.close(number)
@@ -241,9 +303,7 @@ async def aggregate(op):
     target = doc["aggregate"]
     namespace = f"{op.database}.{target}" if isinstance(target, str) else f"{op.database}.$cmd.aggregate"
     if first == "$changeStream":
-        op.is_change_stream = True
         stream = change_streams.open_stream(op, stages)
-        op.is_change_stream = False
         return first_batch(op, namespace, stream(), batch_size, more=stream, await_data=True, postBatchResumeToken=stream.token())
     seen = Seen(op)
     if first in ("$currentOp", "$listLocalSessions", "$documents"):
@@ -262,17 +322,19 @@ async def aggregate(op):
 
 def _written(op, name, spec, documents):
     """$out replaces a collection, $merge replaces or inserts documents by _id."""
-    if not op.member.writable:
-        raise CommandError(10107, "not master")
     if op.transaction:
         raise CommandError(263, f"{name} cannot be used in a transaction")
+    # A secondary sends what it makes to the primary.
+    member = op.member if op.member.writable else op.member.cluster.primary()
+    if member is None or not member.writable or not op.member.cluster.reach(op.member, member):
+        raise CommandError(10107, "not master")
     op.writes = True
-    target = spec if name == "$out" else spec["into"]
+    target = spec if name == "$out" or isinstance(spec, str) else spec["into"]
     database, collection = (op.database, target) if isinstance(target, str) else (target["db"], target["coll"])
     namespace = f"{database}.{collection}"
     if name == "$out":
-        op.member.commit([("c", {"drop": namespace}), ("c", {"create": namespace})], op)
-    known = view(op).documents(namespace)
+        member.commit([("c", {"drop": namespace}), ("c", {"create": namespace})], op)
+    known = member.store.documents(namespace)
     operations = [("u" if sort_key(one["_id"]) in known else "i", namespace, one) for one in documents]
     if operations:
-        write(op, operations)
+        member.commit(operations, op)

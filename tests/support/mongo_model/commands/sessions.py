@@ -17,10 +17,20 @@ async def start_session(op):
 @command("endSessions", "refreshSessions")
 async def end_sessions(op):
     if not isinstance(op.doc[op.name], list):
-        raise CommandError(14, f"BSON field '{op.name}' is the wrong type, expected type 'array'")
+        raise CommandError(10065, f"invalid parameter: expected an object ({op.name})")
     if op.name == "endSessions":
         for one in op.doc[op.name]:
-            _end(op, session_key(op, one))
+            op.member.ended_sessions.add(session_key(op, one))
+    return {}
+
+
+@command("refreshLogicalSessionCacheNow")
+async def refresh_sessions(op):
+    """Cursors of sessions that were ended go now, not when the session is ended."""
+    for key in op.member.ended_sessions:
+        _end(op, key)
+        for cursor in op.member.cursors.of_session(key):
+            op.member.cursors.close(cursor.id)
     return {}
 
 
@@ -58,6 +68,7 @@ async def commit_transaction(op):
         table.close(session, "committed")
         if operations:
             op.member.commit(operations, op, (op.lsid, op.number, "committed"))
+        op.connection.last_optime = op.member.optime
         session.state = "committed"
     elif session.entry:
         op.entries.append(session.entry)

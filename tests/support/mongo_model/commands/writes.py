@@ -14,6 +14,7 @@ from support.mongo_model.updating import is_replacement, positions, updated, ups
 from support.mongo_model.values import same, sort_key
 
 FATAL = {50, 91, 112, 246, 251, 10107, 11600, 11602, 24}
+NO_ELECTION = ObjectId("0" * 24)
 WRITABLE = {"transaction": True, "retryable": True, "concern": True}
 
 
@@ -60,13 +61,19 @@ async def statements(op, list_of, execute):
     if len(list_of) > 100000 or not list_of:
         raise CommandError(16, f"Write batch sizes must be between 1 and 100000. Got {len(list_of)} operations.")
     outcomes, errors = [], []
+    # A 4.4 does not try the failed ones of an unordered insert again once the last one is in the history.
+    skips_failed = op.retryable and op.name == "insert" and not op.doc.get("ordered", True) and \
+        statement_id(op, len(list_of) - 1) in op.session.statements
     for index, one in enumerate(list_of):
         number = statement_id(op, index)
         if op.retryable and number in op.session.statements:
             outcome, entry = op.session.statements[number]
+            outcome = outcome if op.name == outcome["kind"] else _as_update(outcome)
             op.entries.append(entry)
             outcomes.append((index, outcome))
             op.retried.append(number)
+            continue
+        if skips_failed:
             continue
         try:
             if op.member.stepping_down:
@@ -84,6 +91,13 @@ async def statements(op, list_of, execute):
     return outcomes, errors
 
 
+def _as_update(outcome):
+    """What history says of a statement to an update under its number: by the kind of the entry."""
+    if outcome["kind"] in ("insert", "upsert"):
+        return {"n": 1, "nModified": 0, "upserted": outcome["upserted"]}
+    return {"n": outcome["n"], "nModified": 0 if outcome["kind"] in ("delete", "remove") else 1}
+
+
 def finished(op, document, errors):
     """Adds what every write's reply carries."""
     if errors:
@@ -91,13 +105,27 @@ def finished(op, document, errors):
     if op.retried and op.member.cluster.settings.wire >= 13:
         document["retriedStmtIds"] = op.retried
     if op.member.in_set:
-        document["opTime"] = op.member.optime
-        document["electionId"] = op.member.election_id
+        if not op.transaction and op.database != "local":
+            op.connection.last_optime = op.member.optime
+        document["opTime"] = op.connection.last_optime
+        document["electionId"] = op.member.election_id if op.member.role == "primary" else NO_ELECTION
     return document
 
 
+GENERIC = {"ordered", "writeConcern", "bypassDocumentValidation", "maxTimeMS", "lsid", "txnNumber", "autocommit", "startTransaction",
+           "stmtId", "stmtIds", "comment", "let", "readConcern", "collation", "apiVersion", "apiStrict", "apiDeprecationErrors", "hint",
+           "allowImplicitCollectionCreation", "shardVersion", "databaseVersion", "recoveryToken", "coordinator"}
+
+
 def _list(op, name):
+    for field in op.doc:
+        if field not in GENERIC and field not in (op.name, name) and not field.startswith("$"):
+            raise CommandError(40415, f"BSON field '{op.name}.{field}' is an unknown field.")
     values = op.doc.get(name)
+    if "readConcern" in op.doc and not op.transaction:
+        raise CommandError(72, "Command does not support readConcern")
+    if isinstance(values, dict):
+        values = list(values.values())
     if not isinstance(values, list):
         raise CommandError(40414, f"BSON field '{op.name}.{name}' is missing but a required field") if values is None \
             else CommandError(14, f"BSON field '{op.name}.{name}' is the wrong type")
@@ -119,17 +147,24 @@ def insertable(op, namespace, document):
 @command("insert", needs=WRITE, **WRITABLE)
 async def insert(op):
     namespace = op.namespace()
+    if namespace.split(".", 1)[1].startswith("system.profile"):
+        raise CommandError(73, f"cannot write to '{namespace}'")
 
     def one(document, number):
+        if op.retryable and op.database == "local":
+            raise CommandError(20, "Transaction numbers are not allowed on the local database")
         if "_id" not in document:
             document = {"_id": ObjectId(), **document}
         elif next(iter(document)) != "_id":
             document = {"_id": document["_id"], **document}
+        if any(name.startswith("$") for name in document) and op.member.cluster.settings.wire < 13:
+            raise CommandError(2, "Document can't have $ prefixed field names")
         if isinstance(document["_id"], list):
             raise CommandError(2, "The '_id' value cannot be of type array")
         insertable(op, namespace, document)
-        write(op, [("i", namespace, document)], number, {"kind": "insert", "n": 1})
-        return {"kind": "insert", "n": 1}
+        outcome = {"kind": "insert", "n": 1, "upserted": document["_id"]}
+        write(op, [("i", namespace, document)], number, outcome)
+        return outcome
 
     outcomes, errors = await statements(op, _list(op, "documents"), one)
     return finished(op, {"n": sum(outcome["n"] for _, outcome in outcomes)}, errors)
@@ -180,7 +215,7 @@ async def update(op):
     namespace = op.namespace()
     outcomes, errors = await statements(op, _list(op, "updates"), lambda one, number: _update_one(op, namespace, one, number))
     document = {"n": sum(outcome["n"] for _, outcome in outcomes)}
-    upserts = [{"index": index, "_id": outcome["upserted"]} for index, outcome in outcomes if "upserted" in outcome]
+    upserts = [{"index": index, "_id": outcome["upserted"]} for index, outcome in outcomes if "upserted" in outcome and "nModified" in outcome]
     if upserts:
         document["upserted"] = upserts
     document["nModified"] = sum(outcome.get("nModified", 0) for _, outcome in outcomes)
@@ -218,7 +253,7 @@ def _modify(op, namespace):
             write(op, [("d", namespace, hits[0]["_id"])], statement_id(op, 0), outcome)
     elif hits:
         fresh = updated(hits[0], doc["update"], doc.get("arrayFilters", ()), positions=positions(hits[0], query))
-        outcome = {"kind": "modify", "n": 1, "value": fresh if doc.get("new") else hits[0]}
+        outcome = {"kind": "modify", "n": 1, "value": fresh if doc.get("new") else hits[0], "new": bool(doc.get("new"))}
         if not same(fresh, hits[0]):
             problem = view(op).find(namespace).duplicate_of(fresh, namespace)
             if problem:
@@ -236,10 +271,10 @@ def _modify(op, namespace):
 
 def _from_history(op, outcome, entry):
     doc = op.doc
-    if doc.get("remove") and outcome["kind"] != "remove":
-        raise CommandError(40608, "findAndModify retry request is not compatible with the write in the transaction log")
-    if not doc.get("remove") and (outcome["kind"] not in ("modify", "upsert") or outcome["kind"] == "upsert" and not doc.get("upsert")):
-        raise CommandError(40611, "findAndModify retry request is not compatible with the write in the transaction log")
+    if outcome["kind"] == "insert" or outcome["kind"] == "remove" and not doc.get("remove"):
+        raise CommandError(40608, "findAndModify retry request is not compatible with previous write in the transaction")
+    if outcome["kind"] == "modify" and not doc.get("remove") and bool(doc.get("new")) != outcome["new"]:
+        raise CommandError(40611, "findAndModify retry request wants the other image of the document than the one that is stored")
     op.entries.append(entry)
     op.retried.append(statement_id(op, 0))
     return outcome
@@ -258,9 +293,9 @@ async def find_and_modify(op):
     else:
         outcome = await unlocked(op, lambda: _modify(op, namespace))
     last = {"n": outcome["n"]}
-    if not doc.get("remove"):
-        last["updatedExisting"] = outcome["n"] == 1 and "upserted" not in outcome
-        if "upserted" in outcome:
+    if outcome["kind"] != "remove":
+        last["updatedExisting"] = outcome["n"] == 1 and outcome["kind"] != "upsert"
+        if outcome["kind"] == "upsert":
             last["upserted"] = outcome["upserted"]
     document = {"lastErrorObject": last, "value": outcome["value"]}
     if op.retried and op.member.cluster.settings.wire >= 13:
