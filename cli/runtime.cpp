@@ -13,6 +13,7 @@
 #include "cli/logging.hpp"
 #include "config/reload.hpp"
 #include "health/postgres_standing.hpp"
+#include "proxy/mongo/connection.hpp"
 #include "proxy/postgres/connection.hpp"
 #include "proxy/spawn.hpp"
 
@@ -33,17 +34,20 @@ Runtime::Runtime(config::Config config, config::Sources sources)
   for (std::uint32_t i = 0; i < count; ++i) workers_.push_back(std::make_unique<proxy::Worker>());
   std::random_device seed;
   for (const auto& connection : config_.connections) {
-    if (connection.type != config::ConnectionType::postgres) {
-      throw std::runtime_error(connection.id + ": this version serves connections of type postgres only");
-    }
-    auto standing =
-        std::make_unique<health::PostgresStanding>(health_, workers_.front()->executor(), connection.postgres);
-    connections_.push_back(std::make_unique<proxy::postgres::PostgresConnection>(
-        std::make_shared<const config::Connection>(connection), workers_, std::move(standing), events_, cancels_,
-        seed()));
+    connections_.push_back(make_connection(connection, seed()));
     connections_.back()->open();
   }
   if (config_.admin.listen) admin_ = std::make_unique<AdminService>(*this, config_.admin);
+}
+
+std::unique_ptr<proxy::Connection> Runtime::make_connection(const config::Connection& config, std::uint64_t seed) {
+  auto own = std::make_shared<const config::Connection>(config);
+  if (config.type == config::ConnectionType::mongodb) {
+    return std::make_unique<proxy::mongo::MongoConnection>(std::move(own), *workers_.front(), events_, seed);
+  }
+  auto standing = std::make_unique<health::PostgresStanding>(health_, workers_.front()->executor(), config.postgres);
+  return std::make_unique<proxy::postgres::PostgresConnection>(std::move(own), workers_, std::move(standing), events_, cancels_,
+                                                               seed);
 }
 
 Runtime::~Runtime() { take_down(); }
@@ -125,6 +129,7 @@ void Runtime::reload() {
     merged.listen = running->listen;
     merged.tls = running->tls;
     merged.postgres.hosts = running->postgres.hosts;
+    merged.mongo.hosts = running->mongo.hosts;
     apply(*running, std::move(merged));
   }
   config_.drain_timeout = loaded.config.drain_timeout;

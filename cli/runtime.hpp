@@ -46,6 +46,7 @@ class Runtime {
   void change_settings(const std::function<bool(config::Config&)>& change);
 
  private:
+  std::unique_ptr<proxy::Connection> make_connection(const config::Connection& config, std::uint64_t seed);
   Task<> watch_signals();
   Task<> drain();
   void reload();
