@@ -12,6 +12,7 @@ from support.mongo_model.registry import COMMANDS, DATA, READ, WRITE
 from support.mongo_model.session_key import session_key
 
 LEVELS = ("local", "majority", "linearizable", "available", "snapshot")
+SNAPSHOT_READS = ("find", "aggregate", "distinct", "getMore")
 WITH_TOPOLOGY = NOT_PRIMARY - {10058}
 IGNORES_NUMBER = {"killSessions", "killAllSessions", "endSessions", "refreshSessions", "startSession"}
 TAKES_NO_NUMBER = {"ping", "isMaster", "ismaster", "hello", "buildInfo", "whatsmyuri"}
@@ -34,7 +35,7 @@ async def before_routing(op):
     injected = await _fail_point(op)
     if injected and "errorCode" in injected:
         raise CommandError(int(injected["errorCode"]), "Failing command via 'failCommand' failpoint",
-                           **({"errorLabels": injected["errorLabels"]} if injected.get("errorLabels") else {}))
+                           **({"errorLabels": injected["errorLabels"]} if "errorLabels" in injected else {}))
 
 
 async def execute(member, connection, request):
@@ -88,10 +89,13 @@ async def _run(op, request):
     _session_fields(op, found)
     op.writes = found.needs == WRITE
     if isinstance(injected, dict) and "errorCode" in injected:
-        raise CommandError(int(injected["errorCode"]), "Failing command via 'failCommand' failpoint", labels=injected.get("errorLabels", ()),
+        raise CommandError(int(injected["errorCode"]), "Failing command via 'failCommand' failpoint", labels=injected.get("errorLabels"),
                            **({"errorInfo": injected["errorInfo"]} if "errorInfo" in injected else {}))
     if found.concern:
         write_concern.check(op)
+    concern = op.doc.get("readConcern")
+    if isinstance(concern, dict) and concern.get("level") == "snapshot" and op.doc.get("autocommit") is not False and op.name not in SNAPSHOT_READS:
+        raise CommandError(72, f"{op.name} does not support read concern level snapshot")
     _role(op, found)
     await _cluster_time(op)
     try:
@@ -308,11 +312,9 @@ def error_reply(member, error):
 
 def _failed(op, error):
     document = {}
-    given = list(error.labels)
     probe = {"code": error.code}
-    if not (given or error.more.get("injected")):
-        _label(op, probe)
-    labels = given or probe.get("errorLabels", [])
+    _label(op, probe, {} if error.labels is None else {"errorLabels": error.labels})
+    labels = probe.get("errorLabels", [])
     if error.code in (280, 286):
         labels = labels + ["NonResumableChangeStreamError"]
     elif op.is_change_stream and error.code in RESUMABLE and "ResumableChangeStreamError" not in labels:
