@@ -110,7 +110,8 @@ async def find(op):
         raise CommandError(72, "Tailable cursors are not allowed in transactions.")
     if doc.get("tailable"):
         return _tailable(op, namespace, documents, query)
-    document = first_batch(op, namespace, documents, doc.get("batchSize"), **seen.fields(), single=bool(doc.get("singleBatch")) or 0 < limit <= int(doc.get("batchSize") or FIRST_BATCH))
+    single = bool(doc.get("singleBatch")) or 0 < limit <= int(doc.get("batchSize") or FIRST_BATCH)
+    document = first_batch(op, namespace, documents, doc.get("batchSize"), single, **seen.fields())
     return document
 
 
@@ -144,7 +145,8 @@ def _tailable(op, namespace, documents, query):
         fresh, after = [], state["last"] is None
         now = member.store.documents(namespace)
         if state["last"] is not None and state["last"] not in now:
-            raise CommandError(136, f"CollectionScan died due to position in capped collection being deleted. Last seen record id: {namespace}")
+            raise CommandError(136, "CollectionScan died due to position in capped collection being deleted. "
+                                    f"Last seen record id: {namespace}")
         for key, one in now.items():
             if after:
                 fresh.append(one)
@@ -233,7 +235,7 @@ async def next_batch(op):
 
 def _may(op, cursor):
     """A cursor may be read by its session, in its transaction, for its collection and by its user only."""
-    if op.connection.user is not cursor.user and (cursor.user is None or op.connection.user is None or cursor.user.name != op.connection.user.name):
+    if (op.connection.user and op.connection.user.digest) != (cursor.user and cursor.user.digest):
         raise CommandError(13, "cursor id was not created by the authenticated user")
     if cursor.namespace != f"{op.database}.{op.doc['collection']}":
         raise CommandError(13, f"Requested getMore on namespace '{op.database}.{op.doc['collection']}', but cursor belongs to a different "

@@ -141,7 +141,7 @@ def _list(op, name):
         if field not in GENERIC and field not in (op.name, name) and not field.startswith("$"):
             raise CommandError(40415, f"BSON field '{op.name}.{field}' is an unknown field.")
     values = op.doc.get(name)
-    if "readConcern" in op.doc and not op.transaction:
+    if "level" in op.doc.get("readConcern", {}) and not op.transaction:
         raise CommandError(72, "Command does not support readConcern")
     if isinstance(values, dict):
         values = list(values.values())
@@ -234,7 +234,8 @@ async def update(op):
     namespace = op.namespace()
     outcomes, errors = await statements(op, _list(op, "updates"), lambda one, number: _update_one(op, namespace, one, number))
     document = {"n": sum(outcome["n"] for _, outcome in outcomes)}
-    upserts = [{"index": index, "_id": outcome["upserted"]} for index, outcome in outcomes if "upserted" in outcome and "nModified" in outcome]
+    upserts = [{"index": index, "_id": outcome["upserted"]} for index, outcome in outcomes
+               if "upserted" in outcome and "nModified" in outcome]
     if upserts:
         document["upserted"] = upserts
     document["nModified"] = sum(outcome.get("nModified", 0) for _, outcome in outcomes)
@@ -281,7 +282,8 @@ def _modify(op, namespace):
     elif doc.get("upsert"):
         fresh = upserted(query, doc["update"], doc.get("arrayFilters", ()))
         insertable(op, namespace, fresh)
-        outcome = {"kind": "upsert", "n": 1, "upserted": fresh["_id"], "value": fresh if doc.get("new") else None}
+        outcome = {"kind": "upsert", "n": 1, "upserted": fresh["_id"],
+                   "value": fresh if doc.get("new") else None}
         write(op, [("i", namespace, fresh)], statement_id(op, 0), outcome)
     else:
         outcome = {"kind": "modify", "n": 0, "value": None}
