@@ -69,8 +69,10 @@ LEFT_OUT = {
     "01-handshake/reconfig-removes-member": "replSetReconfig is not modelled",
     "01-handshake/secondary-without-majority": "needs a hello of a set that is down but for one; test_mongo_model.py has the case",
     "06-secondary-reads-writes/before-replSetInitiate": "a member without a set is not modelled",
-    "09-cursors/noCursorTimeout-and-timeout": "cursors do not time out", "10-wire-protocol/compression": "only zlib, and the captures hold no bytes",
-    "10-wire-protocol/big": "the captures hold no documents over 12 kB", "10-wire-protocol/legacy-opcodes": "refused, as servers do since 5.1",
+    "09-cursors/noCursorTimeout-and-timeout": "cursors do not time out",
+    "10-wire-protocol/compression": "only zlib, and the captures hold no bytes",
+    "10-wire-protocol/big": "the captures hold no documents over 12 kB",
+    "10-wire-protocol/legacy-opcodes": "refused, as servers do since 5.1",
     "11-sessions-clustertime/clusterTime-gossip": "times of the capture are in the past of the model's clock",
     "11-sessions-clustertime/causal": "times of the capture are in the past of the model's clock",
 }
@@ -107,9 +109,11 @@ def _fail_points(scene, lines):
         note = re.match(r"failCommand (errorCode|writeConcernError|closeConnection) ?(\d*)", line.get("note", ""))
         if note:
             kind, code = note.groups()
-            value = {"errorCode": int(code or 0), "closeConnection": True, "writeConcernError": {"code": int(code or 0), "errmsg": "failed"}}[kind]
+            number = int(code or 0)
+            value = {"errorCode": number, "closeConnection": True, "writeConcernError": {"code": number, "errmsg": "failed"}}[kind]
             data = {"failCommands": [next(iter(line["request"]["doc"]))], kind: value}
-            found[line["step"]] = lambda data=data: scene.client.admin.command("configureFailPoint", "failCommand", mode={"times": 1}, data=data)
+            found[line["step"]] = lambda data=data: scene.client.admin.command(
+                "configureFailPoint", "failCommand", mode={"times": 1}, data=data)
     return found
 
 
@@ -159,13 +163,17 @@ def watched(scene):
 BESIDE = {
     "09-cursors/change-stream": {2: watched, 47: lambda scene: scene.db.c.drop()},
     "08-transactions/commit-write-concern": {2: lambda scene: scene.model.do("hold_replication")},
-    "09-cursors/tailable": {6: later(0.2, lambda scene: scene.db.cap.insert_one({"_id": 2})), 11: later(0.2, lambda scene: scene.db.cap.drop()),
+    "09-cursors/tailable": {6: later(0.2, lambda scene: scene.db.cap.insert_one({"_id": 2})),
+                            11: later(0.2, lambda scene: scene.db.cap.drop()),
                             13: lambda scene: scene.db.cap2.insert_many([{"_id": number} for number in range(1, 6)])},
     "09-cursors/changing-under-a-cursor": {2: lambda scene: scene.db.dd.drop(), 3: indexed, 4: lambda scene: scene.db.dd.rename("ee"),
-                                           5: indexed, 6: lambda scene: scene.db.dd.drop_index("x_1"), 7: lambda scene: indexed(scene, "test2"),
+                                           5: indexed, 6: lambda scene: scene.db.dd.drop_index("x_1"),
+                                           7: lambda scene: indexed(scene, "test2"),
                                            8: lambda scene: scene.client.drop_database("test2")},
     "07-retryable-writes/bulk-partially-executed": {3: deleted(500), 6: deleted(510)},
-    "07-retryable-writes/interrupted-bulk-failpoint": {4: lambda scene: scene.model.do("answer_instead", commands=["insert"], form="close")},
-    "07-retryable-writes/writeConcern-errors": {10: lambda scene: scene.model.do("hold_replication"), 23: lambda scene: scene.model.do("heal")},
+    "07-retryable-writes/interrupted-bulk-failpoint": {
+        4: lambda scene: scene.model.do("answer_instead", commands=["insert"], form="close")},
+    "07-retryable-writes/writeConcern-errors": {10: lambda scene: scene.model.do("hold_replication"),
+                                                 23: lambda scene: scene.model.do("heal")},
     "07-retryable-writes/incomplete-history-217": {6: restarted},
 }

@@ -6,7 +6,8 @@ from support.mongo_model.values import type_number
 
 NAMES = {1: "double", 2: "string", 3: "object", 4: "array", 5: "binary", 7: "objectId", 8: "bool", 9: "date", 10: "null", 11: "regex",
          13: "code", 16: "int", 17: "timestamp", 18: "long", 19: "decimal", -1: "minKey", 127: "maxKey"}
-KEPT = {"ok", "code", "codeName", "n", "nModified", "index", "errorLabels", "msg", "done", "w", "wtimeout", "ns", "setName", "operationType"}
+KEPT = {"ok", "code", "codeName", "n", "nModified", "index", "errorLabels", "msg", "done", "w", "wtimeout", "ns", "setName",
+        "operationType"}
 LISTS_COUNTED = {"firstBatch", "nextBatch", "writeErrors", "upserted", "cursorsKilled", "cursorsNotFound", "errorLabels", "values"}
 
 

@@ -75,7 +75,8 @@ class ChangeStream:
             found = pipeline.run(found, self.stages, None)
             if any("_id" not in one for one in found):
                 self.ended = True
-                raise CommandError(280, "Encountered an event whose _id field, which contains the resume token, was modified by the pipeline.")
+                raise CommandError(280, "Encountered an event whose _id field, which contains the resume token, was "
+                                        "modified by the pipeline.")
         return found
 
     def _event(self, entry, index, operation):

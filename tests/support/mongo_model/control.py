@@ -1,4 +1,4 @@
-"""The control port: one JSON document a line, {"do": "kill", "member": 0}, and one line back, {"ok": true} or {"ok": false, "error": …}."""
+"""The control port: one JSON document a line, {"do": "kill", "member": 0}, and one line back: {"ok": true} or an error."""
 
 import asyncio
 import json

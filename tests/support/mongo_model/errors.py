@@ -13,9 +13,11 @@ NAMES = {
     133: "FailedToSatisfyReadPreference", 134: "ReadConcernMajorityNotAvailableYet", 136: "CappedPositionLost", 143: "CursorInUse",
     175: "QueryPlanKilled", 183: "ClientMetadataMissingField", 184: "ClientMetadataAppNameTooLarge",
     186: "ClientMetadataCannotBeMutated", 189: "PrimarySteppedDown", 202: "NetworkInterfaceExceededTimeLimit",
-    207: "InvalidUUID", 205: "ClusterTimeFailsRateLimiter", 217: "IncompleteTransactionHistory", 225: "TransactionTooOld", 234: "RetryChangeStream", 237: "CursorKilled",
+    207: "InvalidUUID", 205: "ClusterTimeFailsRateLimiter", 217: "IncompleteTransactionHistory", 225: "TransactionTooOld",
+    234: "RetryChangeStream", 237: "CursorKilled",
     246: "SnapshotUnavailable", 251: "NoSuchTransaction", 256: "TransactionCommitted", 262: "ExceededTimeLimit",
-    263: "OperationNotSupportedInTransaction", 280: "ChangeStreamFatalError", 286: "ChangeStreamHistoryLost",
+    267: "PreparedTransactionInProgress", 263: "OperationNotSupportedInTransaction",
+    280: "ChangeStreamFatalError", 286: "ChangeStreamHistoryLost",
     290: "TransactionExceededLifetimeLimitSeconds", 334: "MechanismUnavailable", 352: "UnsupportedOpQueryCommand",
     9001: "SocketException", 10003: "CannotGrowDocumentInCappedNamespace", 10107: "NotWritablePrimary",
     10334: "BSONObjectTooLarge", 11000: "DuplicateKey", 11600: "InterruptedAtShutdown", 11601: "Interrupted",
@@ -25,7 +27,7 @@ NAMES = {
 RETRYABLE = {6, 7, 89, 91, 189, 262, 9001, 10107, 11600, 11602, 13435, 13436}
 NOT_PRIMARY = {189, 10107, 10058, 11602, 13435, 13436}
 SHUTDOWN = {91, 11600}
-TRANSIENT = {24, 112, 246, 251}
+TRANSIENT = {24, 112, 246, 251, 267}
 RESUMABLE = {6, 7, 63, 89, 91, 133, 150, 189, 234, 262, 9001, 10107, 11600, 11602, 13388, 13435, 13436}
 
 
@@ -35,13 +37,13 @@ def code_name(code):
 
 
 class CommandError(Exception):
-    """A command failed: `code`, `message`, fields that go into the reply beside them, and labels given from the start."""
+    """A command failed: `code`, `message`, fields that go into the reply beside them, and labels, where not the usual ones."""
 
-    def __init__(self, code, message, labels=(), **more):
+    def __init__(self, code, message, labels=None, **more):
         super().__init__(message)
         self.code = code
         self.message = message
-        self.labels = list(labels)
+        self.labels = labels
         self.more = more
 
     def fields(self):
@@ -64,7 +66,7 @@ def labels_for(code, concern_code, *, in_transaction, ends_transaction, retryabl
     """The labels a mongod adds to a reply: to an error by `code`, to an ok by the code of its writeConcernError."""
     found = []
     if in_transaction and code is not None:
-        if code in TRANSIENT - ({24} if ends_transaction else set()) and concern_code is None:
+        if code in TRANSIENT and concern_code is None:
             found.append("TransientTransactionError")
         elif not ends_transaction and code in RETRYABLE:
             found.append("TransientTransactionError")

@@ -23,6 +23,11 @@ class FailPoints:
             raise CommandError(2, f"unknown mode: {mode}")
         self.points[name] = point
 
+    def hit_write(self):
+        """The data of onPrimaryTransactionalWrite where it applies to the retryable write under way, else None."""
+        point = self.points.get("onPrimaryTransactionalWrite")
+        return point["data"] if point and self._counts(point) else None
+
     def hit(self, command, connection):
         """The data of failCommand where it applies to this command now, else None."""
         point = self.points.get("failCommand")
@@ -33,11 +38,16 @@ class FailPoints:
             return None
         if "appName" in data and data["appName"] != connection.app_name:
             return None
+        return data if self._counts(point) else None
+
+    @staticmethod
+    def _counts(point):
+        """Whether the point's mode lets it happen this time."""
         if point["skip"] > 0:
             point["skip"] -= 1
-            return None
+            return False
         if point["times"] is not None:
             if point["times"] == 0:
-                return None
+                return False
             point["times"] -= 1
-        return data
+        return True

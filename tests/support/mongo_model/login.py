@@ -31,8 +31,9 @@ class User:
     def document(self, show_credentials):
         shown = {"_id": f"{self.database}.{self.name}", "userId": self.identity, "user": self.name, "db": self.database}
         if show_credentials:
-            shown["credentials"] = {name: {"iterationCount": one[1], "salt": _text(one[0]), "storedKey": _text(one[2]), "serverKey": _text(one[3])}
-                                    for name, one in self.credentials.items()}
+            shown["credentials"] = {
+                name: {"iterationCount": one[1], "salt": _text(one[0]), "storedKey": _text(one[2]), "serverKey": _text(one[3])}
+                for name, one in self.credentials.items()}
         return {**shown, "roles": self.roles, "mechanisms": list(self.credentials)}
 
 

@@ -230,8 +230,21 @@ class Member:
         """The data that a majority has: what readConcern majority sees."""
         if not self.in_set or self.commit_length >= len(self.log):
             return self.store
+        return self._built(self.log[:self.commit_length])
+
+    @property
+    def committed_time(self):
+        """The time of the newest entry that a majority has."""
+        return self.log[min(self.commit_length, len(self.log)) - 1].ts if self.commit_length else self.cluster.epoch
+
+    def store_at(self, time_of):
+        """The data as it was at a cluster time."""
+        return self._built([entry for entry in self.log if entry.ts <= time_of])
+
+    @staticmethod
+    def _built(entries):
         store = Store()
-        for entry in self.log[:self.commit_length]:
+        for entry in entries:
             for operation in entry.operations:
                 store.apply(operation)
         return store

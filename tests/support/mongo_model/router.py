@@ -1,6 +1,6 @@
 """A mongos of the model: answers hello itself and sends everything else to the set behind it, as far as drivers can tell the difference.
 
-It retries what is idempotent to a mongos three times, hides state-change errors as code 6, keeps cursors and transactions with their member.
+It retries what is idempotent to a mongos three times, hides state-change errors as code 6, and keeps cursors with their member.
 """
 
 import asyncio
@@ -72,7 +72,8 @@ async def _routed(op, request):
 async def _ask(op, target, request):
     """Asks one member; a member that dies in the meantime is a network error."""
     if target is None:
-        raise CommandError(133, "Could not find host matching read preference { mode: \"primary\" } for set " + op.member.cluster.settings.set_name)
+        raise CommandError(133, "Could not find host matching read preference { mode: \"primary\" } for set "
+                                + op.member.cluster.settings.set_name)
     doc = dict(request.doc)
     doc.pop("recoveryToken", None)
     inside = type(request)(**{**request.__dict__, "doc": doc, "flags": 0})

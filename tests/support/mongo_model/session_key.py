@@ -14,6 +14,7 @@ def digest_of(words):
 
 
 EMPTY_DIGEST = digest_of("")
+HELLO = ("hello", "isMaster", "ismaster")
 
 
 def checked(lsid):

@@ -4,6 +4,7 @@ What was written comes from the journal and so outlives the process; an open tra
 """
 
 import asyncio
+import uuid
 
 from support.mongo_model.errors import CommandError, Locked
 from support.mongo_model.values import sort_key
@@ -108,7 +109,7 @@ class Sessions:
 
 def too_old(session, key, number):
     kind = "retryable write" if session.state == "retryable" else "transaction"
-    shown = "-".join((h := key[0].hex())[a:b] for a, b in ((0, 8), (8, 12), (12, 16), (16, 20), (20, 32)))
+    shown = uuid.UUID(bytes=key[0])
     return CommandError(225, f"Cannot start transaction {number} on session {shown} - {key[1]} because a newer {kind} with txnNumber "
                              f"{session.number} has already started on this session.")
 

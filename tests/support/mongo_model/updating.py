@@ -29,7 +29,8 @@ def updated(document, change, array_filters=(), inserting=False, positions=None)
     seen = []
     for name, fields in change.items():
         if name not in OPERATORS and name != "$setOnInsert":
-            raise CommandError(9, f"Unknown modifier: {name}. Expected a valid update modifier or pipeline-style update specified as an array")
+            raise CommandError(9, f"Unknown modifier: {name}. Expected a valid update modifier or pipeline-style update "
+                                  "specified as an array")
         if not isinstance(fields, dict):
             raise CommandError(9, f"Modifiers operate on fields but we found type {type(fields).__name__} instead.")
         for path, operand in fields.items():

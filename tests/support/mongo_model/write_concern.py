@@ -31,7 +31,8 @@ def check(op):
     """Refuses a write concern that cannot be, before anything is written."""
     concern, given = _parsed(op)
     w = concern["w"]
-    if given and not op.member.in_set and op.member.kind != "mongos" and (isinstance(w, int) and w > 1 or isinstance(w, str) and w != "majority"):
+    too_much = isinstance(w, int) and w > 1 or isinstance(w, str) and w != "majority"
+    if given and too_much and op.member.kind == "standalone":
         raise CommandError(2, "cannot use 'w' > 1 when a host is not replicated")
 
 

@@ -31,8 +31,17 @@ class Seen:
             raise CommandError(123, "node needs to be a replica set member to use read concern linearizable")
         if level == "snapshot" and not op.transaction and op.member.cluster.settings.wire < 13:
             raise CommandError(72, "read concern level snapshot is only valid in a transaction")
-        self.store = view(op) if op.transaction or level not in ("majority", "snapshot") else op.member.majority_store()
+        self.at = None
+        if level == "snapshot" and not op.transaction:
+            self.at = op.doc["readConcern"].get("atClusterTime") or op.member.committed_time
+            self.store = op.member.store_at(self.at)
+        else:
+            self.store = op.member.majority_store() if level == "majority" and not op.transaction else view(op)
         self.database = op.database
+
+    def fields(self):
+        """What a snapshot read says of its time."""
+        return {} if self.at is None else {"atClusterTime": self.at}
 
     def read(self, name):
         return list(self.store.documents(f"{self.database}.{name}").values())
@@ -101,7 +110,8 @@ async def find(op):
         raise CommandError(72, "Tailable cursors are not allowed in transactions.")
     if doc.get("tailable"):
         return _tailable(op, namespace, documents, query)
-    document = first_batch(op, namespace, documents, doc.get("batchSize"), single=bool(doc.get("singleBatch")) or 0 < limit <= int(doc.get("batchSize") or FIRST_BATCH))
+    single = bool(doc.get("singleBatch")) or 0 < limit <= int(doc.get("batchSize") or FIRST_BATCH)
+    document = first_batch(op, namespace, documents, doc.get("batchSize"), single, **seen.fields())
     return document
 
 
@@ -135,7 +145,8 @@ def _tailable(op, namespace, documents, query):
         fresh, after = [], state["last"] is None
         now = member.store.documents(namespace)
         if state["last"] is not None and state["last"] not in now:
-            raise CommandError(136, f"CollectionScan died due to position in capped collection being deleted. Last seen record id: {namespace}")
+            raise CommandError(136, "CollectionScan died due to position in capped collection being deleted. "
+                                    f"Last seen record id: {namespace}")
         for key, one in now.items():
             if after:
                 fresh.append(one)
@@ -224,7 +235,7 @@ async def next_batch(op):
 
 def _may(op, cursor):
     """A cursor may be read by its session, in its transaction, for its collection and by its user only."""
-    if op.connection.user is not cursor.user and (cursor.user is None or op.connection.user is None or cursor.user.name != op.connection.user.name):
+    if (op.connection.user and op.connection.user.digest) != (cursor.user and cursor.user.digest):
         raise CommandError(13, "cursor id was not created by the authenticated user")
     if cursor.namespace != f"{op.database}.{op.doc['collection']}":
         raise CommandError(13, f"Requested getMore on namespace '{op.database}.{op.doc['collection']}', but cursor belongs to a different "
@@ -283,11 +294,12 @@ async def count(op):
 async def distinct(op):
     doc = op.doc
     values = {}
-    for one in _matching(op, Seen(op), op.namespace(), doc.get("query") or {}):
+    seen = Seen(op)
+    for one in _matching(op, seen, op.namespace(), doc.get("query") or {}):
         for value in candidates(one, doc["key"]):
             if value is not MISSING and not isinstance(value, list):
                 values[sort_key(value)] = value
-    return {"values": [values[key] for key in sorted(values)]}
+    return {"values": [values[key] for key in sorted(values)], **seen.fields()}
 
 
 @command("aggregate", needs=READ, transaction=True, concern=True)
@@ -317,7 +329,7 @@ async def aggregate(op):
         documents = pipeline.run(documents, stages[:-1], seen)
         _written(op, out, stages[-1][out], documents)
         return first_batch(op, namespace, [], batch_size)
-    return first_batch(op, namespace, pipeline.run(documents, stages, seen), batch_size)
+    return first_batch(op, namespace, pipeline.run(documents, stages, seen), batch_size, **seen.fields())
 
 
 def _written(op, name, spec, documents):

@@ -4,7 +4,7 @@ import asyncio
 
 from bson import ObjectId
 
-from support.mongo_model.errors import CommandError, Locked
+from support.mongo_model.errors import CommandError, DropConnection, Locked
 from support.mongo_model.matching import matcher
 from support.mongo_model.pipeline import ordered
 from support.mongo_model.projection import projected
@@ -41,6 +41,21 @@ def write(op, operations, statement=None, outcome=None, replacement=False):
     member.commit(operations, op, session, replacement)
 
 
+def failing(op, statement):
+    """A statement under the fail point of retryable writes: refused before it commits, or cut off after."""
+    point = op.member.fail_points.hit_write() if op.retryable else None
+    if point is None:
+        return statement()
+    code = point.get("failBeforeCommitExceptionCode")
+    if code is None:
+        result = statement()
+    if point.get("closeConnection", True):
+        raise DropConnection
+    if code is not None:
+        raise CommandError(int(code), "Failing write due to failpoint. The write must not be reflected.")
+    return result
+
+
 async def unlocked(op, statement):
     """Runs a statement, again each time that a transaction which held its document has ended."""
     while True:
@@ -64,7 +79,11 @@ async def statements(op, list_of, execute):
     # A 4.4 does not try the failed ones of an unordered insert again once the last one is in the history.
     skips_failed = op.retryable and op.name == "insert" and not op.doc.get("ordered", True) and \
         statement_id(op, len(list_of) - 1) in op.session.statements
+    # The documents of one insert are one write to the fail point.
+    guard = failing
     for index, one in enumerate(list_of):
+        if index and op.name == "insert":
+            guard = lambda _, statement: statement()  # noqa: E731
         number = statement_id(op, index)
         if op.retryable and number in op.session.statements:
             outcome, entry = op.session.statements[number]
@@ -81,9 +100,9 @@ async def statements(op, list_of, execute):
             if index % 50 == 49:
                 await asyncio.sleep(0)
                 op.check()
-            outcomes.append((index, await unlocked(op, lambda: execute(one, number))))
+            outcomes.append((index, await unlocked(op, lambda: guard(op, lambda: execute(one, number)))))
         except CommandError as error:
-            if error.code in FATAL and not (error.code == 189):
+            if error.code in FATAL and not (op.retryable and error.code == 112):
                 raise
             errors.append({"index": index, "code": error.code, **error.more, "errmsg": error.message})
             if op.doc.get("ordered", True) or op.transaction:
@@ -122,7 +141,7 @@ def _list(op, name):
         if field not in GENERIC and field not in (op.name, name) and not field.startswith("$"):
             raise CommandError(40415, f"BSON field '{op.name}.{field}' is an unknown field.")
     values = op.doc.get(name)
-    if "readConcern" in op.doc and not op.transaction:
+    if "level" in op.doc.get("readConcern", {}) and not op.transaction:
         raise CommandError(72, "Command does not support readConcern")
     if isinstance(values, dict):
         values = list(values.values())
@@ -215,7 +234,8 @@ async def update(op):
     namespace = op.namespace()
     outcomes, errors = await statements(op, _list(op, "updates"), lambda one, number: _update_one(op, namespace, one, number))
     document = {"n": sum(outcome["n"] for _, outcome in outcomes)}
-    upserts = [{"index": index, "_id": outcome["upserted"]} for index, outcome in outcomes if "upserted" in outcome and "nModified" in outcome]
+    upserts = [{"index": index, "_id": outcome["upserted"]} for index, outcome in outcomes
+               if "upserted" in outcome and "nModified" in outcome]
     if upserts:
         document["upserted"] = upserts
     document["nModified"] = sum(outcome.get("nModified", 0) for _, outcome in outcomes)
@@ -262,7 +282,8 @@ def _modify(op, namespace):
     elif doc.get("upsert"):
         fresh = upserted(query, doc["update"], doc.get("arrayFilters", ()))
         insertable(op, namespace, fresh)
-        outcome = {"kind": "upsert", "n": 1, "upserted": fresh["_id"], "value": fresh if doc.get("new") else None}
+        outcome = {"kind": "upsert", "n": 1, "upserted": fresh["_id"],
+                   "value": fresh if doc.get("new") else None}
         write(op, [("i", namespace, fresh)], statement_id(op, 0), outcome)
     else:
         outcome = {"kind": "modify", "n": 0, "value": None}
@@ -291,7 +312,7 @@ async def find_and_modify(op):
     if op.retryable and statement_id(op, 0) in op.session.statements:
         outcome = _from_history(op, *op.session.statements[statement_id(op, 0)])
     else:
-        outcome = await unlocked(op, lambda: _modify(op, namespace))
+        outcome = await unlocked(op, lambda: failing(op, lambda: _modify(op, namespace)))
     last = {"n": outcome["n"]}
     if outcome["kind"] != "remove":
         last["updatedExisting"] = outcome["n"] == 1 and outcome["kind"] != "upsert"
