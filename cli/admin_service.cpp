@@ -20,6 +20,7 @@ struct AdminService::Impl final : admin::Source {
 
   Task<admin::ConnectionView> view(proxy::Connection& connection) {
     admin::ConnectionView shown;
+    shown.type = connection.type();
     shown.status = co_await connection.upstream().status();
     shown.sessions = co_await connection.sessions();
     co_return shown;

@@ -14,6 +14,7 @@
 #include "cli/logging.hpp"
 #include "config/reload.hpp"
 #include "proxy/log_scope.hpp"
+#include "proxy/mongo/connection.hpp"
 #include "proxy/postgres/connection.hpp"
 #include "proxy/spawn.hpp"
 
@@ -41,19 +42,22 @@ Runtime::Runtime(config::Config config, config::Sources sources)
   for (std::uint32_t i = 0; i < count; ++i) workers_.push_back(std::make_unique<proxy::Worker>());
   std::random_device seed;
   for (const auto& connection : config_.connections) {
-    if (connection.type != config::ConnectionType::postgres) {
-      throw std::runtime_error(connection.id + ": this version serves connections of type postgres only");
-    }
-    auto standing =
-        std::make_unique<health::PostgresStanding>(health_, workers_.front()->executor(), connection.postgres);
-    standings_.emplace(connection.id, standing.get());
-    connections_.push_back(std::make_unique<proxy::postgres::PostgresConnection>(
-        std::make_shared<const config::Connection>(connection), workers_, std::move(standing), events_, cancels_,
-        seed()));
+    connections_.push_back(make_connection(connection, seed()));
     connections_.back()->open();
   }
   if (config_.admin.listen) admin_ = std::make_unique<AdminService>(*this, config_.admin);
   if (!config_.notify.empty()) webhooks_ = std::make_unique<admin::Webhooks>(config_.notify, events_.feed());
+}
+
+std::unique_ptr<proxy::Connection> Runtime::make_connection(const config::Connection& config, std::uint64_t seed) {
+  auto own = std::make_shared<const config::Connection>(config);
+  if (config.type == config::ConnectionType::mongodb) {
+    return std::make_unique<proxy::mongo::MongoConnection>(std::move(own), *workers_.front(), events_, seed);
+  }
+  auto standing = std::make_unique<health::PostgresStanding>(health_, workers_.front()->executor(), config.postgres);
+  standings_.emplace(config.id, standing.get());
+  return std::make_unique<proxy::postgres::PostgresConnection>(std::move(own), workers_, std::move(standing), events_, cancels_,
+                                                               seed);
 }
 
 Runtime::~Runtime() { take_down(); }
@@ -175,8 +179,10 @@ void Runtime::load_again() {
     merged.listen = running->listen;
     merged.tls = running->tls;
     merged.postgres.hosts = running->postgres.hosts;
-    const bool other_login = merged.postgres != running->postgres;
-    if (other_login) standings_.at(next.id)->reconfigure(merged.postgres);
+    const auto standing = standings_.find(next.id);  // of PostgreSQL connections
+    const bool other_login = standing != standings_.end() && merged.postgres != running->postgres;
+    if (other_login) standing->second->reconfigure(merged.postgres);
+    merged.mongo.hosts = running->mongo.hosts;
     apply(*running, std::move(merged));
     if (auto* connection = find(next.id); other_login && connection != nullptr) {
       asio::co_spawn(main_, retry_login(*connection), end_of_helper);

@@ -53,6 +53,7 @@ class Runtime {
   void change_settings(const std::function<bool(config::Config&)>& change);
 
  private:
+  std::unique_ptr<proxy::Connection> make_connection(const config::Connection& config, std::uint64_t seed);
   Task<> watch_signals();
   Task<> watch_files();
   Task<> feed_watchdog();

@@ -70,6 +70,19 @@ struct PostgresUri {
   bool operator==(const PostgresUri&) const = default;
 };
 
+/// A connection string of MongoDB's drivers, taken apart (MongoDB manual, "Connection Strings").
+struct MongoUri {
+  std::vector<HostPort> hosts;  // at least one
+  std::string user;             // empty: no login
+  Secret password;
+  std::string auth_database;    // authSource, or what stands in its place
+  std::string replica_set;      // empty: a standalone server, or whatever set the hosts are members of
+  bool direct = false;          // directConnection=true
+  std::string application_name;
+  std::optional<milliseconds> connect_timeout;
+  bool operator==(const MongoUri&) const = default;
+};
+
 struct Reconnect {
   std::uint32_t max_retries = 3;
   milliseconds retry_delay{5'000};
@@ -117,6 +130,7 @@ enum class ConnectionType { postgres, mongodb };
 enum class AuthMode { passthrough, scram, trust };
 enum class LostState { disconnect, error };
 enum class ExactlyOnce { off, on };
+enum class MongoFace { automatic, mongos, standalone };
 
 struct Connection {
   std::string id;
@@ -124,6 +138,7 @@ struct Connection {
   std::vector<ListenAddress> listen;
   std::string upstream;      // the URI without its password, for display
   PostgresUri postgres;      // `upstream` taken apart; its password already resolved from file, env, URI, PGPASSFILE
+  MongoUri mongo;            // the same for type mongodb
   std::string password_file, password_env;
   AuthMode auth = AuthMode::passthrough;
   std::vector<User> users;
@@ -143,6 +158,9 @@ struct Connection {
   milliseconds pause_timeout{600'000};
   std::vector<std::string> ignore_startup_parameters;
   milliseconds server_lifetime{0};  // 0: never
+  MongoFace face = MongoFace::automatic;
+  std::uint32_t pool_max = 100;              // connections to one member
+  milliseconds pool_idle_timeout{600'000};
   Reconnect reconnect;
   Health health;
   bool operator==(const Connection&) const = default;

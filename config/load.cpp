@@ -162,9 +162,10 @@ void read_upstream(Section& section, Connection& into) {
   const auto& uri = node.Scalar();
   into.upstream = redact_uri(uri);
   if (into.type == ConnectionType::mongodb) {
-    if (!uri.starts_with("mongodb://") && !uri.starts_with("mongodb+srv://")) {
-      section.mistake(node, "upstream", "a MongoDB URI begins with mongodb:// or mongodb+srv://");
-    }
+    std::string error;
+    auto parsed = parse_mongo_uri(uri, error);
+    if (!parsed) return section.mistake(node, "upstream", error);
+    into.mongo = std::move(*parsed);
     return;
   }
   std::string error;
@@ -177,7 +178,9 @@ void read_upstream(Section& section, Connection& into) {
 void resolve_password(Section& section, Connection& into) {
   Secret password;
   section.secret("password", password, into.password_file, into.password_env);
-  if (!password.empty()) {
+  if (into.type == ConnectionType::mongodb) {
+    if (!password.empty()) into.mongo.password = password;
+  } else if (!password.empty()) {
     into.postgres.password = password;
   } else if (into.postgres.password.empty() && !into.postgres.user.empty() && !into.postgres.hosts.empty()) {
     const auto found = look_up_passfile(section.state().environment, into.postgres);
@@ -189,12 +192,12 @@ void resolve_password(Section& section, Connection& into) {
 void read_auth(Section& section, Connection& into) {
   const auto node = section.take("auth");
   // A source of the password that could not be read, or a URI that could not, is one mistake already.
-  const bool unread = into.postgres.hosts.empty() || !into.password_file.empty() || !into.password_env.empty();
-  const bool known = !into.postgres.password.empty() || !into.users.empty() || into.auth_query.has_value();
+  const bool unread = (into.postgres.hosts.empty() && into.mongo.hosts.empty()) || !into.password_file.empty() || !into.password_env.empty();
+  const bool known = !into.postgres.password.empty() || !into.mongo.password.empty() || !into.users.empty() || into.auth_query.has_value();
   into.auth = known ? AuthMode::scram : AuthMode::passthrough;
   section.word<AuthMode>("auth", into.auth,
                          {{"passthrough", AuthMode::passthrough}, {"scram", AuthMode::scram}, {"trust", AuthMode::trust}});
-  if (into.auth == AuthMode::scram && !known && !unread && into.type == ConnectionType::postgres) {
+  if (into.auth == AuthMode::scram && !known && !unread) {
     section.mistake(node, "auth", "scram needs a password, a verifier or an auth_query to check against");
   }
   if (into.auth != AuthMode::trust) return;
@@ -210,6 +213,36 @@ bool names(const Section& section, const char* key, const char* inner) {
   if (!section.has(key)) return false;
   const YAML::Node found = section.node()[key];
   return found.IsMap() && found[inner].IsDefined();
+}
+
+/// What only connections of type mongodb have.
+void read_mongodb(Section& section, const LoadState& state, Connection& into) {
+  if (!state.hold_timeout_set && !names(section, "reconnect", "hold_timeout")) {
+    into.reconnect.hold_timeout = milliseconds(30'000);
+  }
+  section.word<MongoFace>("face", into.face,
+                          {{"auto", MongoFace::automatic}, {"mongos", MongoFace::mongos}, {"standalone", MongoFace::standalone}});
+  std::string pool = "shared";
+  section.word<std::string>("pool", pool, {{"shared", "shared"}, {"session", "session"}});
+  if (pool != "shared") section.mistake(section.take("pool"), "pool", "this version has shared pools only");
+  bool upgrade = false;
+  section.on_off("upgrade_writes", upgrade);
+  if (upgrade) {
+    section.mistake(section.take("upgrade_writes"), "upgrade_writes",
+                    "this version adds no txnNumber to writes that come without one; leave it out or say off");
+  }
+  section.number("pool_max", into.pool_max, 1, 100'000);
+  section.duration("pool_idle_timeout", into.pool_idle_timeout, milliseconds(1));
+  if (!into.users.empty()) {
+    section.mistake(section.take("users"), "users", "this version knows no users of mongodb but the one of the URI");
+  }
+  if (into.tls) section.mistake(section.take("tls"), "tls", "this version takes clients of mongodb without TLS only");
+  const bool own_login = !into.mongo.user.empty();
+  if (into.auth == AuthMode::scram || (into.auth == AuthMode::passthrough && own_login)) {
+    const auto place = section.has("auth") ? section.take("auth") : section.node();
+    section.mistake(place, "auth", "this version checks no login of a mongodb client: a URI with a user needs auth: trust, and "
+                                   "then every client has that user's rights");
+  }
 }
 
 Connection read_connection(LoadState& state, const YAML::Node& node, const std::string& path, const Config& defaults) {
@@ -265,25 +298,15 @@ Connection read_connection(LoadState& state, const YAML::Node& node, const std::
       section.mistake(section.take("exactly_once"), "exactly_once", "this version has no ledger yet");
     }
   } else {
-    std::string ignored;
-    std::uint32_t pool_max = 100;
-    milliseconds idle{};
-    bool upgrade = true;
-    if (!state.hold_timeout_set && !names(section, "reconnect", "hold_timeout")) {
-      into.reconnect.hold_timeout = milliseconds(30'000);
-    }
-    section.word<std::string>("face", ignored, {{"auto", "auto"}, {"mongos", "mongos"}, {"standalone", "standalone"}});
-    section.word<std::string>("pool", ignored, {{"shared", "shared"}, {"session", "session"}});
-    section.on_off("upgrade_writes", upgrade);
-    section.number("pool_max", pool_max, 1, 100'000);
-    section.duration("pool_idle_timeout", idle);
+    read_mongodb(section, state, into);
   }
   section.on_off("keep_passwords", into.keep_passwords);
   section.duration("pause_timeout", into.pause_timeout);
   section.texts("ignore_startup_parameters", into.ignore_startup_parameters);
   section.duration("server_lifetime", into.server_lifetime);
   const bool own_timeout = names(section, "reconnect", "connection_timeout");
-  if (into.postgres.connect_timeout && !own_timeout) into.reconnect.connection_timeout = *into.postgres.connect_timeout;
+  const auto of_uri = into.type == ConnectionType::mongodb ? into.mongo.connect_timeout : into.postgres.connect_timeout;
+  if (of_uri && !own_timeout) into.reconnect.connection_timeout = *of_uri;
   read_fields(state, section.take("reconnect"), path + ".reconnect", into.reconnect);
   read_fields(state, section.take("health"), path + ".health", into.health);
   section.finish();

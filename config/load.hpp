@@ -52,6 +52,8 @@ struct Loaded {
 [[nodiscard]] std::optional<ListenAddress> parse_listen(std::string_view text, std::string& error);
 /// A `postgres://` or `postgresql://` URI as libpq reads it; `error` gets a sentence on failure, which never quotes the password.
 [[nodiscard]] std::optional<PostgresUri> parse_postgres_uri(std::string_view text, std::string& error);
+/// A `mongodb://` connection string as drivers read it; `error` gets a sentence on failure, which never quotes the password.
+[[nodiscard]] std::optional<MongoUri> parse_mongo_uri(std::string_view text, std::string& error);
 /// The content of a file without its last line break; a sentence in `error` where it cannot be read.
 [[nodiscard]] std::optional<std::string> read_secret_file(const std::string& path, std::string& error);
 /// The URI with its password replaced by `***`, for display.

@@ -24,7 +24,8 @@ std::vector<std::string> needs_restart(const Config& running, const Config& next
     say(found->type != connection.type, "the new type of " + connection.id);
     say(found->listen != connection.listen, "the new listen address of " + connection.id);
     say(found->tls != connection.tls, "the changed tls section of " + connection.id);
-    say(found->postgres.hosts != connection.postgres.hosts, "the new hosts of " + connection.id);
+    say(found->postgres.hosts != connection.postgres.hosts || found->mongo.hosts != connection.mongo.hosts,
+        "the new hosts of " + connection.id);
   }
   for (const auto& connection : running.connections) {
     const bool kept = std::ranges::find(next.connections, connection.id, &Connection::id) != next.connections.end();

@@ -157,8 +157,23 @@ std::string ScramClient::gs2_header() const {
   return "n,,";
 }
 
+void ScramClient::name_user(std::string_view user) {
+  user_.clear();
+  for (const char c : user) {
+    if (c == ',') {
+      user_ += "=2C";
+    } else if (c == '=') {
+      user_ += "=3D";
+    } else {
+      user_ += c;
+    }
+  }
+}
+
 // PostgreSQL takes the user's name from the startup packet and ignores the one here.
-std::string ScramClient::client_first() const { return gs2_header() + "n=,r=" + nonce_; }
+std::string ScramClient::client_first_bare() const { return "n=" + user_ + ",r=" + nonce_; }
+
+std::string ScramClient::client_first() const { return gs2_header() + client_first_bare(); }
 
 bool ScramClient::on_server_first(std::string_view message, std::string& answer) {
   std::string_view rest = message;
@@ -180,7 +195,7 @@ bool ScramClient::on_server_first(std::string_view message, std::string& answer)
   }
   const auto channel = base64_encode(gs2_header() + (binding_ == Binding::used ? binding_data_ : std::string()));
   const auto without_proof = "c=" + channel + ",r=" + std::string(*nonce);
-  auth_message_ = "n=,r=" + nonce_ + "," + std::string(message) + "," + without_proof;
+  auth_message_ = client_first_bare() + "," + std::string(message) + "," + without_proof;
   const auto signature = hmac_sha256(view(sha256(view(keys_.client_key))), auth_message_);
   answer = without_proof + ",p=" + base64_encode(view(exclusive_or(keys_.client_key, signature)));
   return true;

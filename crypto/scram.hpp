@@ -71,6 +71,8 @@ class ScramClient {
   };
   ScramClient(std::string password, std::string client_nonce, Binding binding, std::string binding_data);
   ScramClient(ScramKeys keys, std::string client_nonce, Binding binding, std::string binding_data);
+  /// Whom the proof is for, where the server learns it from this exchange (MongoDB). Before client_first.
+  void name_user(std::string_view user);
   [[nodiscard]] std::string client_first() const;
   [[nodiscard]] bool on_server_first(std::string_view message, std::string& answer);
   [[nodiscard]] bool on_server_final(std::string_view message);
@@ -86,7 +88,9 @@ class ScramClient {
     return false;
   }
   [[nodiscard]] std::string gs2_header() const;
+  [[nodiscard]] std::string client_first_bare() const;
   std::optional<std::string> password_;
+  std::string user_;  // escaped
   std::string nonce_, binding_data_, error_, auth_message_;
   Binding binding_;
   ScramKeys keys_;

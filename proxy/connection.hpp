@@ -32,6 +32,7 @@ class Connection {
   virtual void stop() = 0;
 
   [[nodiscard]] virtual const std::string& id() const = 0;
+  [[nodiscard]] virtual config::ConnectionType type() const { return config::ConnectionType::postgres; }
   [[nodiscard]] virtual Upstream& upstream() = 0;
   /// Sessions by activity, over all workers. Resumes on the caller's executor.
   virtual Task<SessionCounts> sessions() = 0;

@@ -297,6 +297,8 @@ Task<std::variant<Grant, Refusal>> Upstream::enter(WaiterId waiter, Wish wish, S
   co_return co_await impl->at_home(impl->enter(waiter, wish, deadline));
 }
 
+std::optional<std::size_t> Upstream::ready_endpoint(Wish wish) const { return impl_->machine.ready(wish, now()); }
+
 void Upstream::cancel_wait(WaiterId waiter) {
   impl_->post([waiter](UpstreamMachine& machine) { machine.cancel_wait(waiter); });
 }

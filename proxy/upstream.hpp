@@ -61,6 +61,10 @@ class Upstream {
   /// While paused `deadline` does not run (pause_timeout does).
   Task<std::variant<Grant, Refusal>> enter(WaiterId waiter, Wish wish, SteadyTime deadline);
 
+  /// The endpoint that a grant would name at this moment; none where one would have to wait for it. For protocols that keep
+  /// connections open between statements and need no leave to use them. On the home worker.
+  [[nodiscard]] std::optional<std::size_t> ready_endpoint(Wish wish) const;
+
   /// Ends the wait of `waiter` with Refusal::cancelled; nothing when it no longer waits.
   void cancel_wait(WaiterId waiter);
 

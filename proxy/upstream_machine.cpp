@@ -107,9 +107,11 @@ void UpstreamMachine::on_attempt(std::uint64_t number, std::size_t endpoint, con
                                    attempt_->preferring && !(attempt_->candidates.empty() && attempt_->second_choice.empty());
     if (fits(outcome.role, settings_.wish) && !better_may_follow) return connected(endpoint, now);
     if (better_may_follow) attempt_->second_choice.push_back(endpoint);
+    const bool awaited = settings_.unfit == Unfit::awaited;
+    if (awaited) attempt_->not_ready = true;
     if (!attempt_->rejected) {
       attempt_->error = settings_.endpoints[endpoint].to_string() + " is " + to_string(outcome.role) +
-                        ", which target_session_attrs does not allow";
+                        (awaited ? ", and no primary is found" : ", which target_session_attrs does not allow");
     }
     of.next_probe = now + std::max(settings_.reconnect.probe_interval, milliseconds(100));
   } else {
@@ -231,9 +233,12 @@ void UpstreamMachine::on_probe(std::size_t index, const Outcome& outcome, Steady
   if (!looking() || rejected_ || paused_since_) return;
   if (outcome.ok()) {
     begin_attempt(false, index, now);
-  } else if (!outcome.error.empty()) {
-    last_error_ = outcome.error;
+    return;
   }
+  // One that answers without the role that is wished for is shown as what it is.
+  endpoint.healthy = outcome.failure == Failure::unfit;
+  if (endpoint.healthy) endpoint.role = outcome.role;
+  if (!outcome.error.empty()) last_error_ = outcome.error;
 }
 
 // ---- health ----
@@ -301,6 +306,11 @@ std::optional<std::size_t> UpstreamMachine::choose(Wish wish, SteadyTime now) co
     if (usable(i) && (rejected_ || endpoints_[i].healthy) && fits(endpoints_[i].role, wish)) return i;
   }
   return std::nullopt;
+}
+
+std::optional<std::size_t> UpstreamMachine::ready(Wish wish, SteadyTime now) const {
+  if (paused_since_ || stopped_ || state_ != State::connected) return std::nullopt;
+  return choose(wish, now);
 }
 
 void UpstreamMachine::grant(SteadyTime now) {

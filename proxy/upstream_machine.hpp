@@ -20,10 +20,17 @@
 
 namespace holdfast::proxy {
 
+/// What an endpoint means that answers, but has not the role that is wished for.
+enum class Unfit {
+  failure,  // a failed attempt: nothing says that it will ever have it
+  awaited,  // an election is to be waited for: no attempt that counts
+};
+
 struct UpstreamSettings {
   std::string connection;  // id
   std::vector<config::HostPort> endpoints;
   Wish wish = Wish::any;   // of the standing connection, from target_session_attrs
+  Unfit unfit = Unfit::failure;
   config::Reconnect reconnect;
   config::Health health;
   milliseconds pause_timeout{600'000};
@@ -83,6 +90,8 @@ class UpstreamMachine {
   /// Takes what is to be done, in order.
   [[nodiscard]] std::vector<UpstreamAction> take_actions();
 
+  /// The endpoint that a grant would name now; none where somebody who enters would have to wait.
+  [[nodiscard]] std::optional<std::size_t> ready(Wish wish, SteadyTime now) const;
   [[nodiscard]] State state() const { return paused_since_ ? State::paused : state_; }
   [[nodiscard]] const UpstreamSettings& settings() const { return settings_; }
   [[nodiscard]] std::size_t slots_in_use() const { return slots_; }

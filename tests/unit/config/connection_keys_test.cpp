@@ -185,11 +185,36 @@ TEST(ConnectionKeys, an_id_holds_letters_digits_and_a_few_marks) {
 }
 
 TEST(ConnectionKeys, of_mongodb_are_known_there) {
-  const auto config = good(mongodb("    face: mongos\n    upgrade_writes: off\n    pool: session\n    pool_max: 5\n    pool_idle_timeout: 1m\n"
+  const auto config = good(mongodb("    face: mongos\n    upgrade_writes: off\n    pool: shared\n    pool_max: 5\n    pool_idle_timeout: 1m\n"
                                    "    replay: off\n    replay_time_limit: 5s\n"));
-  EXPECT_EQ(config.connections[0].type, ConnectionType::mongodb);
-  EXPECT_FALSE(config.connections[0].replay);
-  EXPECT_EQ(config.connections[0].replay_time_limit, 5s);
+  const auto& connection = config.connections[0];
+  EXPECT_EQ(connection.type, ConnectionType::mongodb);
+  EXPECT_EQ(connection.face, MongoFace::mongos);
+  EXPECT_EQ(connection.pool_max, 5U);
+  EXPECT_EQ(connection.pool_idle_timeout, 1min);
+  EXPECT_FALSE(connection.replay);
+  EXPECT_EQ(connection.replay_time_limit, 5s);
+  const auto defaults = good(mongodb("")).connections[0];
+  EXPECT_EQ(defaults.face, MongoFace::automatic);
+  EXPECT_EQ(defaults.pool_max, 100U);
+  EXPECT_EQ(defaults.pool_idle_timeout, 10min);
+}
+
+TEST(ConnectionKeys, what_mongodb_does_not_have_yet_is_a_mistake_and_not_passed_over) {
+  for (const char* line : {"pool: session", "upgrade_writes: on", "auth: scram", "users: [{name: b, password_env: X}]"}) {
+    EXPECT_FALSE(mistakes(mongodb("    " + std::string(line) + "\n")).empty()) << line;
+  }
+}
+
+TEST(ConnectionKeys, a_mongodb_uri_with_a_user_needs_trust_because_no_client_is_asked_for_a_login) {
+  const auto with = [](const std::string& uri, const std::string& more) {
+    return mistakes("connections:\n  - {id: m, type: mongodb, listen: \"127.0.0.1:1\", upstream: \"" + uri + "\"" + more + "}\n").size();
+  };
+  EXPECT_EQ(with("mongodb://app:pw@db", ""), 1U);
+  EXPECT_EQ(with("mongodb://app@db", ""), 1U);
+  EXPECT_EQ(with("mongodb://app:pw@db", ", auth: passthrough"), 1U);
+  EXPECT_EQ(with("mongodb://app:pw@db", ", auth: trust"), 0U);
+  EXPECT_EQ(with("mongodb://db", ""), 0U);
 }
 
 TEST(ConnectionKeys, of_postgres_only_are_unknown_to_mongodb) {

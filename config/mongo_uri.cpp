@@ -1,0 +1,207 @@
+// Connection strings as MongoDB's drivers read them. An option that says how the upstream is reached and is not served is a
+// mistake, not passed over; those that concern a driver's own pools and timers have no meaning for a proxy.
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "config/load.hpp"
+
+namespace holdfast::config {
+namespace {
+
+constexpr std::uint16_t usual_port = 27017;
+
+/// Of a driver's own pools, timers and preferences: a client's affair, in its own connection string.
+constexpr std::array driver_options{
+    "heartbeatfrequencyms", "localthresholdms", "maxidletimems", "maxpoolsize", "maxconnecting", "maxstalenessseconds",
+    "minpoolsize", "readconcernlevel", "readpreference", "readpreferencetags", "retryreads", "retrywrites",
+    "serverselectiontimeoutms", "serverselectiontryonce", "servermonitoringmode", "sockettimeoutms", "timeoutms",
+    "uuidrepresentation", "w", "waitqueuetimeoutms", "wtimeoutms", "journal", "compressors", "zlibcompressionlevel"};
+
+std::string lower(std::string_view text) {
+  std::string out(text);
+  std::ranges::transform(out, out.begin(), [](unsigned char c) { return static_cast<char>(c >= 'A' && c <= 'Z' ? c + 32 : c); });
+  return out;
+}
+
+std::optional<std::string> decode(std::string_view text) {
+  std::string out;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text[i] != '%') {
+      out += text[i];
+      continue;
+    }
+    unsigned value = 0;
+    if (i + 2 >= text.size()) return std::nullopt;
+    const auto [end, error] = std::from_chars(text.data() + i + 1, text.data() + i + 3, value, 16);
+    if (error != std::errc{} || end != text.data() + i + 3 || value == 0) return std::nullopt;
+    out += static_cast<char>(value);
+    i += 2;
+  }
+  return out;
+}
+
+class Parser {
+ public:
+  explicit Parser(std::string& error) : error_(error) {}
+
+  std::optional<MongoUri> parse(std::string_view text) {
+    constexpr std::string_view scheme = "mongodb://";
+    if (text.starts_with("mongodb+srv://")) return fail("mongodb+srv:// is not served yet: name the hosts in a mongodb:// URI");
+    if (!text.starts_with(scheme)) return fail("a MongoDB URI begins with mongodb:// or mongodb+srv://");
+    text.remove_prefix(scheme.size());
+    // A password may hold no '/', '?' or '@' unescaped, so the login ends at the last '@' before the first of the others.
+    const auto end = std::min(text.find_first_of("/?"), text.size());
+    auto authority = text.substr(0, end);
+    auto rest = text.substr(end);
+    if (const auto at = authority.rfind('@'); at != std::string_view::npos) {
+      if (!take_user(authority.substr(0, at))) return std::nullopt;
+      authority.remove_prefix(at + 1);
+    }
+    if (!take_hosts(authority)) return std::nullopt;
+    if (rest.starts_with('/')) {
+      rest.remove_prefix(1);
+      const auto database = rest.substr(0, rest.find('?'));
+      if (!decoded(database, database_)) return std::nullopt;
+      rest.remove_prefix(database.size());
+    }
+    if (!rest.empty()) rest.remove_prefix(1);
+    if (!take_options(rest) || !conclude()) return std::nullopt;
+    return std::move(uri_);
+  }
+
+ private:
+  std::nullopt_t fail(std::string error) {
+    error_ = std::move(error);
+    return std::nullopt;
+  }
+  bool decoded(std::string_view text, std::string& out) {
+    auto value = decode(text);
+    if (!value) {
+      error_ = "a percent sign in a URI must be followed by two hexadecimal digits";
+      return false;
+    }
+    out = std::move(*value);
+    return true;
+  }
+
+  bool take_user(std::string_view text) {
+    const auto colon = text.find(':');
+    if (!decoded(text.substr(0, colon), uri_.user)) return false;
+    std::string password;
+    if (colon != std::string_view::npos && !decoded(text.substr(colon + 1), password)) return false;
+    uri_.password = Secret(std::move(password));
+    if (!uri_.user.empty()) return true;
+    error_ = "before the @ of a URI a user must stand";
+    return false;
+  }
+
+  bool take_hosts(std::string_view text) {
+    for (;;) {
+      const auto comma = text.find(',');
+      if (!take_host(text.substr(0, comma))) return false;
+      if (comma == std::string_view::npos) return true;
+      text.remove_prefix(comma + 1);
+    }
+  }
+
+  bool take_host(std::string_view text) {
+    HostPort host;
+    host.port = usual_port;
+    std::string_view port;
+    if (text.starts_with('[')) {
+      const auto close = text.find(']');
+      if (close == std::string_view::npos) return fail("an IPv6 address in a URI must end with ]"), false;
+      host.host = text.substr(1, close - 1);
+      port = text.substr(close + 1);
+    } else {
+      const auto colon = text.find(':');
+      if (!decoded(text.substr(0, colon), host.host)) return false;
+      if (colon != std::string_view::npos) port = text.substr(colon);
+    }
+    if (host.host.empty()) return fail("a URI needs at least one host, and none may be empty"), false;
+    if (host.host.starts_with('/')) return fail("unix sockets are not served as an upstream of type mongodb"), false;
+    if (!port.empty()) {
+      unsigned value = 0;
+      const auto* end = port.data() + port.size();
+      const auto [stop, failed] = std::from_chars(port.data() + 1, end, value);
+      if (port.front() != ':' || failed != std::errc{} || stop != end || value == 0 || value > 65'535) {
+        return fail("a port in a URI must be a number from 1 to 65535"), false;
+      }
+      host.port = static_cast<std::uint16_t>(value);
+    }
+    uri_.hosts.push_back(std::move(host));
+    return true;
+  }
+
+  bool take_options(std::string_view text) {
+    while (!text.empty()) {
+      const auto part = text.substr(0, text.find_first_of("&;"));
+      text.remove_prefix(std::min(text.size(), part.size() + 1));
+      const auto equals = part.find('=');
+      if (equals == std::string_view::npos) return fail("an option in a URI needs the form name=value"), false;
+      std::string value;
+      if (!decoded(part.substr(equals + 1), value) || !set(std::string(part.substr(0, equals)), value)) return false;
+    }
+    return true;
+  }
+
+  bool flag(const std::string& name, const std::string& value, bool& into) {
+    if (value != "true" && value != "false") return fail(name + " must be true or false"), false;
+    into = value == "true";
+    return true;
+  }
+
+  bool set(const std::string& name, const std::string& value) {
+    const auto key = lower(name);
+    bool ignored = false;
+    if (key == "replicaset") return uri_.replica_set = value, true;
+    if (key == "authsource") return auth_source_ = value, true;
+    if (key == "appname") return uri_.application_name = value, true;
+    if (key == "directconnection") return flag(name, value, uri_.direct);
+    if (key == "tls" || key == "ssl") {
+      if (!flag(name, value, ignored)) return false;
+      return !ignored || (fail("TLS to an upstream of type mongodb is not served yet"), false);
+    }
+    if (key == "loadbalanced") {
+      if (!flag(name, value, ignored)) return false;
+      return !ignored || (fail("loadBalanced=true is not served as an upstream"), false);
+    }
+    if (key == "authmechanism") return set_mechanism(value);
+    if (key == "connecttimeoutms") {
+      long milli = 0;
+      const auto [end, failed] = std::from_chars(value.data(), value.data() + value.size(), milli);
+      if (failed != std::errc{} || end != value.data() + value.size() || milli < 0) {
+        return fail(name + " must be a number of milliseconds"), false;
+      }
+      if (milli > 0) uri_.connect_timeout = milliseconds(milli);
+      return true;
+    }
+    if (std::ranges::find(driver_options, key) != driver_options.end()) return true;
+    return fail("the option \"" + name + "\" of a MongoDB URI is unknown or not served"), false;
+  }
+
+  bool set_mechanism(const std::string& value) {
+    return value == "SCRAM-SHA-256" || (fail("authMechanism must be SCRAM-SHA-256; others are not served yet"), false);
+  }
+
+  bool conclude() {
+    uri_.auth_database = !auth_source_.empty() ? auth_source_ : !database_.empty() ? database_ : "admin";
+    if (uri_.direct && uri_.hosts.size() > 1) return fail("directConnection=true goes with one host only"), false;
+    return true;
+  }
+
+  std::string& error_;
+  MongoUri uri_;
+  std::string database_, auth_source_;
+};
+
+}  // namespace
+
+std::optional<MongoUri> parse_mongo_uri(std::string_view text, std::string& error) { return Parser(error).parse(text); }
+
+}  // namespace holdfast::config

@@ -1,0 +1,71 @@
+// Reads of a client's command what decides whether it may be sent again, where it must go and who answers it.
+// It judges the command alone, not what became of it.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "protocol/mongo/frame.hpp"
+
+namespace holdfast::mongo {
+
+enum class CommandKind {
+  hello,           // hello, isMaster: answered by the proxy
+  authentication,  // sasl*, authenticate, getnonce, logout: answered by the proxy
+  own,             // whatsmyuri: the proxy's own truth
+  refused,         // getLastError and its kin: untrue behind a pool
+  read,            // changes nothing: may be sent again as often as one likes
+  write,           // insert, update, delete, findAndModify, bulkWrite
+  get_more,        // advances a cursor: never sent twice
+  kill_cursors,
+  commit,
+  abort,
+  sessions,        // endSessions and its kin: sent again without harm
+  other,           // DDL, $out, $merge, mapReduce, and all that is not known: sent once
+};
+
+enum class ReadMode { primary, primary_preferred, secondary, secondary_preferred, nearest };
+
+struct Command {
+  CommandKind kind = CommandKind::other;
+  std::string_view name;        // as the client wrote it; empty: the body holds no element
+  std::string_view database;
+  std::string_view collection;  // of a read, write, getMore, killCursors
+  std::string_view session;     // the bytes of lsid.id; empty: none
+  std::optional<std::int64_t> transaction_number;
+  bool in_transaction = false;  // autocommit: false
+  bool starts_transaction = false;
+  bool acknowledged = true;     // writeConcern is not w: 0
+  bool majority = false;        // writeConcern w: "majority"
+  bool multiple = false;        // a statement may change several documents: no txnNumber makes it exact
+  bool ordered = true;
+  bool projects = false;        // findAndModify with `fields`, which a repetition ignores
+  bool writes = false;          // may change something: for transactions
+  std::size_t statements = 0;   // of a write
+  std::optional<std::int64_t> time_limit;  // maxTimeMS, milliseconds
+  ReadMode mode = ReadMode::primary;
+  bool wants_tags = false;      // a tag set that is not the empty one
+  std::int64_t cursor = 0;      // of getMore
+  std::vector<std::int64_t> cursors;  // of killCursors
+};
+
+/// Never fails: what cannot be read is a command of kind `other`, and its server says what is wrong with it.
+[[nodiscard]] Command read_command(const Message& message);
+
+/// May the same bytes be sent again after an unknown outcome, where the server deduplicates by (lsid, txnNumber)?
+[[nodiscard]] inline bool is_deduplicated(const Command& command) {
+  return command.kind == CommandKind::write && command.transaction_number && !command.session.empty() &&
+         !command.in_transaction && command.acknowledged && !command.multiple;
+}
+
+/// The body of commitTransaction as it is sent from the second time on: with w: majority, and a wtimeout where it has none.
+[[nodiscard]] std::string body_of_repeated_commit(std::string_view body);
+/// The body with another maxTimeMS.
+[[nodiscard]] std::string body_with_time_limit(std::string_view body, std::int64_t milliseconds);
+/// The body of abortTransaction for the transaction that a statement belongs to.
+[[nodiscard]] std::string body_of_abort(std::string_view statement);
+
+}  // namespace holdfast::mongo

@@ -1,0 +1,202 @@
+// Field by field, as the handshake specification and the captured exchanges have them.
+#include "protocol/mongo/hello.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+namespace holdfast::mongo {
+
+namespace {
+
+std::int32_t int32_of(const Element& field) {
+  return static_cast<std::int32_t>(std::clamp<std::int64_t>(field.integer, INT32_MIN, INT32_MAX));
+}
+
+std::optional<TopologyVersion> read_version(const Element& field) {
+  if (field.kind != Kind::document) return std::nullopt;
+  const auto process = find(field.bytes, "processId");
+  const auto counter = find(field.bytes, "counter");
+  if (!process || process->kind != Kind::object_id || !counter || !counter->whole) return std::nullopt;
+  TopologyVersion version;
+  std::memcpy(version.process.data(), process->bytes.data(), version.process.size());
+  version.counter = counter->integer;
+  return version;
+}
+
+struct Flags {
+  bool writable = false, secondary = false, arbiter = false, mongos = false, uninitialised = false, hidden = false;
+};
+
+void read_member_field(const Element& field, MemberHello& into, Flags& flags) {
+  const auto key = field.key;
+  const auto text = [&](std::string& to) {
+    if (field.kind == Kind::text) to = field.bytes;
+  };
+  if (key == "ok") into.ok = field.truth();
+  if (key == "code") into.code = int32_of(field);
+  if (key == "errmsg") text(into.error);
+  if (key == "ismaster" || key == "isWritablePrimary") flags.writable = field.truth();
+  if (key == "secondary") flags.secondary = field.truth();
+  if (key == "arbiterOnly") flags.arbiter = field.truth();
+  if (key == "isreplicaset") flags.uninitialised = field.truth();
+  if (key == "msg") flags.mongos = field.kind == Kind::text && field.bytes == "isdbgrid";
+  if (key == "setName") text(into.set_name);
+  if (key == "primary") text(into.primary);
+  if (key == "minWireVersion") into.wire_min = int32_of(field);
+  if (key == "maxWireVersion") into.wire_max = int32_of(field);
+  if (key == "maxBsonObjectSize") into.limits.object_size = int32_of(field);
+  if (key == "maxMessageSizeBytes") into.limits.message_size = int32_of(field);
+  if (key == "maxWriteBatchSize") into.limits.batch_size = int32_of(field);
+  if (key == "logicalSessionTimeoutMinutes" && field.kind == Kind::number) into.session_timeout_minutes = int32_of(field);
+  if (key == "setVersion") into.set_version = field.integer;
+  if (key == "electionId" && field.kind == Kind::object_id) into.election_id = field.bytes;
+  if (key == "topologyVersion") into.topology_version = read_version(field);
+  if ((key == "hosts" || key == "passives") && field.kind == Kind::array) {
+    static_cast<void>(for_each(field.bytes, [&](const Element& host) {
+      if (host.kind == Kind::text) into.hosts.emplace_back(host.bytes);
+      return true;
+    }));
+  }
+}
+
+void write_version(Writer& writer, const TopologyVersion& version) {
+  Writer inner;
+  inner.object_id("processId", version.process).int64("counter", version.counter);
+  writer.document("topologyVersion", inner.finish());
+}
+
+void read_metadata(std::string_view metadata, HelloRequest& into) {
+  into.has_metadata = true;
+  if (const auto application = find(metadata, "application"); application && application->kind == Kind::document) {
+    const auto name = find(application->bytes, "name");
+    if (name && name->kind == Kind::text) into.application = name->bytes;
+  }
+  if (const auto driver = find(metadata, "driver"); driver && driver->kind == Kind::document) {
+    const auto name = find(driver->bytes, "name");
+    if (name && name->kind == Kind::text) into.driver = name->bytes;
+  }
+}
+
+/// The same complaints, in the same order, as the server that the face shows.
+void check_awaiting(const Face& face, bool has_version, HelloRequest& into) {
+  const bool mongos = face.kind == FaceKind::mongos;
+  const auto complain = [&](int of_mongos, int of_mongod, const char* sentence) {
+    if (into.error_code != 0) return;
+    into.error_code = mongos ? of_mongos : of_mongod;
+    into.error = sentence;
+  };
+  if (has_version && !into.topology_version) {
+    into.error_code = 14;
+    into.error = "topologyVersion needs a processId (ObjectId) and a counter (long)";
+  }
+  if (has_version != into.await_milliseconds.has_value()) {
+    complain(51760, 31368, "a hello needs both topologyVersion and maxAwaitTimeMS, or neither");
+  }
+  if (into.await_milliseconds && *into.await_milliseconds < 0) {
+    complain(51759, 31373, "maxAwaitTimeMS must be a non-negative integer");
+  }
+  if (!into.topology_version) return;
+  if (into.topology_version->counter < 0) complain(51758, 31372, "topologyVersion must have a non-negative counter");
+  if (into.topology_version->process == face.version.process && into.topology_version->counter > face.version.counter) {
+    complain(51761, 51764, "the topologyVersion counter of the client is greater than the server's");
+  }
+}
+
+}  // namespace
+
+MemberHello read_member_hello(std::string_view body) {
+  MemberHello hello;
+  Flags flags;
+  const auto walk = for_each(body, [&](const Element& field) {
+    read_member_field(field, hello, flags);
+    return true;
+  });
+  if (walk != Walk::complete) {
+    hello.ok = false;
+    hello.error = "the answer to hello cannot be read";
+  }
+  using Type = MemberHello::Type;
+  if (flags.mongos) {
+    hello.type = Type::mongos;
+  } else if (flags.uninitialised) {
+    hello.type = Type::uninitialised;
+  } else if (hello.set_name.empty()) {
+    hello.type = Type::standalone;
+  } else if (flags.writable) {
+    hello.type = Type::primary;
+  } else {
+    hello.type = flags.secondary ? Type::secondary : flags.arbiter ? Type::arbiter : Type::other;
+  }
+  return hello;
+}
+
+std::string make_first_hello(std::string_view application) {
+  Writer name, driver, os, client, hello;
+  name.text("name", application.empty() ? std::string_view("holdfast") : application);
+  driver.text("name", "holdfast").text("version", "0.1.0");
+  os.text("type", "Linux");
+  client.document("application", name.finish()).document("driver", driver.finish()).document("os", os.finish());
+  // isMaster, and helloOk with it: a server of any age understands that.
+  hello.int32("isMaster", 1).boolean("helloOk", true).document("client", client.finish()).text("$db", "admin");
+  return hello.finish();
+}
+
+std::string make_next_hello() {
+  Writer hello;
+  return hello.int32("isMaster", 1).boolean("helloOk", true).text("$db", "admin").finish();
+}
+
+HelloRequest read_hello_request(std::string_view body, const Face& face) {
+  HelloRequest request;
+  bool first = true, has_version = false;
+  const auto walk = for_each(body, [&](const Element& field) {
+    const auto key = field.key;
+    if (std::exchange(first, false)) request.legacy = key != "hello";
+    if (key == "helloOk") request.hello_ok = field.truth();
+    if (key == "backpressure") request.backpressure = field.kind == Kind::text || field.truth();
+    if (key == "client" && field.kind == Kind::document) read_metadata(field.bytes, request);
+    if (key == "saslSupportedMechs" && field.kind == Kind::text) request.wants_mechanisms_of = field.bytes;
+    if (key == "speculativeAuthenticate" && field.kind == Kind::document) request.speculative = field.bytes;
+    if (key == "maxAwaitTimeMS" && field.kind == Kind::number) request.await_milliseconds = field.integer;
+    if (key == "topologyVersion") {
+      has_version = true;
+      request.topology_version = read_version(field);
+    }
+    return true;
+  });
+  if (walk != Walk::complete) {
+    request.error_code = 22;
+    request.error = "the hello is no BSON";
+    return request;
+  }
+  check_awaiting(face, has_version, request);
+  return request;
+}
+
+std::string make_face_hello(const Face& face, const HelloRequest& request, const HelloExtras& extras) {
+  Writer writer;
+  writer.boolean(request.legacy ? "ismaster" : "isWritablePrimary", true);
+  if (face.kind == FaceKind::mongos) writer.text("msg", "isdbgrid");
+  write_version(writer, face.version);
+  if (request.hello_ok) writer.boolean("helloOk", true);
+  writer.int32("maxBsonObjectSize", face.limits.object_size)
+      .int32("maxMessageSizeBytes", face.limits.message_size)
+      .int32("maxWriteBatchSize", face.limits.batch_size)
+      .date("localTime", extras.local_time);
+  if (face.session_timeout_minutes) writer.int32("logicalSessionTimeoutMinutes", *face.session_timeout_minutes);
+  writer.int32("connectionId", extras.connection_id)
+      .int32("minWireVersion", face.wire_min)
+      .int32("maxWireVersion", face.wire_max);
+  if (face.kind == FaceKind::standalone) writer.boolean("readOnly", false);
+  if (!extras.mechanisms.empty()) {
+    Writer list;
+    std::size_t index = 0;
+    for (const auto& mechanism : extras.mechanisms) list.text(std::to_string(index++), mechanism);
+    writer.array("saslSupportedMechs", list.finish());
+  }
+  if (!extras.speculative_answer.empty()) writer.document("speculativeAuthenticate", extras.speculative_answer);
+  return writer.real("ok", 1).finish();
+}
+
+}  // namespace holdfast::mongo

@@ -1,0 +1,94 @@
+// Both sides of hello: what a member says of itself, what a client asks, and the face that the proxy shows to clients.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "protocol/mongo/document.hpp"
+
+namespace holdfast::mongo {
+
+/// A member's topologyVersion: its process, and a number that grows with each change.
+struct TopologyVersion {
+  ObjectId process{};
+  std::int64_t counter = 0;
+  bool operator==(const TopologyVersion&) const = default;
+};
+
+struct Limits {
+  std::int32_t object_size = 16 * 1024 * 1024, message_size = 48'000'000, batch_size = 100'000;
+  bool operator==(const Limits&) const = default;
+};
+
+/// What a server says of itself.
+struct MemberHello {
+  bool ok = false;
+  int code = 0;                   // where not ok
+  std::string error;
+  enum class Type { standalone, primary, secondary, arbiter, other, mongos, uninitialised } type = Type::other;
+  std::string set_name;
+  std::string primary;            // the address that it takes for the primary; empty: none
+  std::vector<std::string> hosts; // data-bearing members that it knows
+  std::int32_t wire_min = 0, wire_max = 0;
+  Limits limits;
+  std::optional<std::int32_t> session_timeout_minutes;
+  std::optional<TopologyVersion> topology_version;
+  std::string election_id;        // twelve bytes, of a primary; empty: none
+  std::int64_t set_version = 0;
+  [[nodiscard]] bool bears_data() const {
+    return type == Type::standalone || type == Type::primary || type == Type::secondary;
+  }
+  /// Its sessions deduplicate writes by (lsid, txnNumber).
+  [[nodiscard]] bool deduplicates() const {
+    constexpr std::int32_t retryable_writes = 6;
+    return !set_name.empty() && session_timeout_minutes && wire_max >= retryable_writes;
+  }
+};
+
+[[nodiscard]] MemberHello read_member_hello(std::string_view body);
+
+/// The proxy's own first hello on a connection upstream. Never says `internalClient`: a server then leaves its error labels out.
+[[nodiscard]] std::string make_first_hello(std::string_view application);
+/// Every later one: a client may name itself once only.
+[[nodiscard]] std::string make_next_hello();
+
+/// What a client's hello asks.
+struct HelloRequest {
+  bool legacy = false;            // isMaster
+  bool hello_ok = false;
+  bool backpressure = false;      // it retries by itself what is answered as overloaded
+  bool has_metadata = false;
+  std::string application, driver;
+  std::string wants_mechanisms_of;      // DATABASE.USER; empty: not asked
+  std::string_view speculative;         // speculativeAuthenticate; empty: none
+  std::optional<TopologyVersion> topology_version;
+  std::optional<std::int64_t> await_milliseconds;
+  int error_code = 0;             // it is malformed: what to answer
+  std::string error;
+};
+
+enum class FaceKind { mongos, standalone };
+
+/// What is shown to clients. Fixed before the first answer, but for what its counter counts.
+struct Face {
+  FaceKind kind = FaceKind::mongos;
+  std::int32_t wire_min = 0, wire_max = 0;
+  Limits limits;
+  std::optional<std::int32_t> session_timeout_minutes;
+  TopologyVersion version;
+};
+
+[[nodiscard]] HelloRequest read_hello_request(std::string_view body, const Face& face);
+
+struct HelloExtras {
+  std::int64_t local_time = 0;    // milliseconds since 1970
+  std::int32_t connection_id = 0;
+  std::vector<std::string> mechanisms;  // for saslSupportedMechs; empty: left out
+  std::string speculative_answer;       // a document; empty: left out
+};
+[[nodiscard]] std::string make_face_hello(const Face& face, const HelloRequest& request, const HelloExtras& extras);
+
+}  // namespace holdfast::mongo

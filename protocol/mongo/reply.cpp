@@ -1,0 +1,147 @@
+// One verdict for each reply, from its codes and labels, never from its text but for one code of 4.4 that hides in a text.
+#include "protocol/mongo/reply.hpp"
+
+#include <algorithm>
+
+#include "protocol/mongo/document.hpp"
+
+namespace holdfast::mongo {
+
+namespace {
+
+constexpr int operation_failed = 96;
+
+int code_of(const Element& field) { return static_cast<int>(std::clamp<std::int64_t>(field.integer, 0, INT32_MAX)); }
+
+void note_inner(int code, Reply& into) {
+  if (into.inner_state_change == 0 && code::is_state_change(code)) into.inner_state_change = code;
+}
+
+bool read_write_errors(std::string_view errors, Reply& into) {
+  return for_each(errors, [&](const Element& each) {
+           if (each.kind != Kind::document) return false;
+           const auto code = find(each.bytes, "code");
+           const auto index = find(each.bytes, "index");
+           if (into.write_errors++ == 0) {
+             into.first_error_code = code ? code_of(*code) : 0;
+             into.first_error_index = index ? static_cast<std::size_t>(std::max<std::int64_t>(0, index->integer)) : 0;
+           }
+           if (code) note_inner(code_of(*code), into);
+           return true;
+         }) == Walk::complete;
+}
+
+void read_labels(std::string_view labels, Reply& into) {
+  static_cast<void>(for_each(labels, [&](const Element& each) {
+    if (each.kind != Kind::text) return true;
+    into.retryable_label = into.retryable_label || each.bytes == label::retryable_write;
+    into.transient_label = into.transient_label || each.bytes == label::transient_transaction;
+    return true;
+  }));
+}
+
+bool read_field(const Element& field, Reply& into) {
+  const auto key = field.key;
+  if (key == "ok") into.ok = field.truth();
+  if (key == "code" && field.kind == Kind::number) into.code = code_of(field);
+  if (key == "errmsg" && field.kind == Kind::text) into.message = field.bytes;
+  if (key == "errorLabels" && field.kind == Kind::array) read_labels(field.bytes, into);
+  if (key == "electionId" && field.kind == Kind::object_id) into.election_id = field.bytes;
+  if (key == "n" && field.kind == Kind::number) {
+    into.has_n = true;
+    into.n = field.integer;
+  }
+  if (key == "writeErrors" && field.kind == Kind::array) return read_write_errors(field.bytes, into);
+  if (key == "writeConcernError" && field.kind == Kind::document) {
+    if (const auto code = find(field.bytes, "code")) into.write_concern_code = code_of(*code);
+    note_inner(into.write_concern_code, into);
+  }
+  if (key == "cursor" && field.kind == Kind::document) {
+    if (const auto id = find(field.bytes, "id"); id && id->whole) into.cursor = id->integer;
+    if (const auto name = find(field.bytes, "ns"); name && name->kind == Kind::text) into.cursor_namespace = name->bytes;
+  }
+  return true;
+}
+
+/// 4.4 reports some interruptions as OperationFailed.
+bool hides_interruption(const Reply& reply) {
+  return reply.code == operation_failed && reply.message.find("InterruptedDueToReplStateChange") != std::string_view::npos;
+}
+
+bool is_single(const Command& command) { return command.statements <= 1 && !command.multiple; }
+
+/// A change of the member's state, at the root or below it.
+Verdict judge_state_change(const Command& command, const Reply& reply) {
+  if (!reply.ok && code::is_refusal(reply.code)) return Verdict::not_executed;
+  const bool stepped_down_before = is_single(command) && (reply.ok ? reply.first_error_code == code::primary_stepped_down &&
+                                                                         reply.write_concern_code == 0 && reply.n == 0
+                                                                   : reply.code == code::primary_stepped_down);
+  return stepped_down_before && command.kind == CommandKind::write ? Verdict::not_executed : Verdict::unknown;
+}
+
+}  // namespace
+
+Reply read_reply(std::string_view body) {
+  Reply reply;
+  bool inner = true;
+  const auto walk = for_each(body, [&](const Element& field) {
+    inner = inner && read_field(field, reply);
+    return true;
+  });
+  reply.readable = walk == Walk::complete && inner;
+  if (reply.ok) reply.code = 0;
+  return reply;
+}
+
+Verdict judge(const Command& command, const Reply& reply) {
+  if (!reply.readable) return Verdict::unknown;
+  const bool changed = code::is_state_change(reply.code) || reply.inner_state_change != 0 || hides_interruption(reply);
+  const bool idempotent = command.kind == CommandKind::read || command.kind == CommandKind::sessions;
+  if (idempotent && !command.in_transaction) {
+    return changed || code::is_retryable_read(reply.code) ? Verdict::try_again : Verdict::believed;
+  }
+  if (changed) return judge_state_change(command, reply);
+  const bool repeatable =
+      is_deduplicated(command) || command.kind == CommandKind::commit || command.kind == CommandKind::abort;
+  if (repeatable && (reply.retryable_label || code::is_network(reply.code) || code::is_network(reply.write_concern_code))) {
+    return Verdict::try_again;
+  }
+  return Verdict::believed;
+}
+
+bool accounts_for_all(const Command& command, const Reply& reply) {
+  if (!reply.ok || command.statements <= 1) return true;
+  const auto n = static_cast<std::size_t>(std::max<std::int64_t>(0, reply.n));
+  // An ordered batch ends at its first error.
+  if (command.ordered && reply.write_errors > 0) return n == reply.first_error_index;
+  return n + reply.write_errors == command.statements;
+}
+
+std::string error_body(const Error& error) {
+  Writer writer;
+  writer.real("ok", 0).text("errmsg", error.message).int32("code", error.code);
+  const auto name = code::name_of(error.code);
+  writer.text("codeName", name == "Location" ? "Location" + std::to_string(error.code) : std::string(name));
+  if (error.labels.size() > 0) writer.texts("errorLabels", error.labels);
+  return writer.finish();
+}
+
+std::string ok_body() {
+  Writer writer;
+  return writer.real("ok", 1).finish();
+}
+
+std::string no_cursors_body(const Command& command) {
+  Writer missing, writer;
+  std::size_t index = 0;
+  for (const auto id : command.cursors) missing.int64(std::to_string(index++), id);
+  Writer none_killed, none_alive, none_unknown;
+  return writer.array("cursorsKilled", none_killed.finish())
+      .array("cursorsNotFound", missing.finish())
+      .array("cursorsAlive", none_alive.finish())
+      .array("cursorsUnknown", none_unknown.finish())
+      .real("ok", 1)
+      .finish();
+}
+
+}  // namespace holdfast::mongo

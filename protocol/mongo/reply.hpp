@@ -1,0 +1,61 @@
+// What a server's reply says of the fate of the command that it answers, and the error replies of the proxy's own.
+#pragma once
+
+#include <cstdint>
+#include <initializer_list>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "protocol/mongo/command.hpp"
+#include "protocol/mongo/error_codes.hpp"
+
+namespace holdfast::mongo {
+
+/// The fields of a reply that anything acts on. Views point into the reply.
+struct Reply {
+  bool readable = false;
+  bool ok = false;
+  int code = 0;                      // at the root, of a failure
+  std::string_view message;          // errmsg
+  bool retryable_label = false, transient_label = false;
+  int write_concern_code = 0;        // of writeConcernError
+  bool has_n = false;
+  std::int64_t n = 0;
+  std::size_t write_errors = 0;
+  std::size_t first_error_index = 0; // of writeErrors
+  int first_error_code = 0;
+  int inner_state_change = 0;        // the first such code in writeErrors or writeConcernError
+  std::optional<std::int64_t> cursor;
+  std::string_view cursor_namespace;
+  std::string_view election_id;      // twelve bytes, of replies to writes; empty: none
+};
+
+[[nodiscard]] Reply read_reply(std::string_view body);
+
+/// What became of a command, by its reply.
+enum class Verdict {
+  believed,      // the reply is the answer, good or bad
+  not_executed,  // the member refused it before it did anything
+  unknown,       // interrupted: it may have been executed, in part or as a whole
+  try_again,     // it may be sent again as it is, and should: a read, or a write that the server deduplicates
+};
+[[nodiscard]] Verdict judge(const Command& command, const Reply& reply);
+
+/// Does the second answer to a batch account for every one of its documents? Servers then and now leave out errors that
+/// they gave the first time.
+[[nodiscard]] bool accounts_for_all(const Command& command, const Reply& reply);
+
+struct Error {
+  int code = 0;
+  std::string message;
+  std::initializer_list<std::string_view> labels = {};
+};
+/// `{ok: 0, errmsg, code, codeName, errorLabels}`.
+[[nodiscard]] std::string error_body(const Error& error);
+/// `{ok: 1}`.
+[[nodiscard]] std::string ok_body();
+/// What killCursors answers where none of the cursors lives any more.
+[[nodiscard]] std::string no_cursors_body(const Command& command);
+
+}  // namespace holdfast::mongo

@@ -1,0 +1,137 @@
+// Connecting, saying hello, exchanging messages.
+#include "proxy/mongo/backend.hpp"
+
+#include <sys/socket.h>
+
+#include <utility>
+
+#include "protocol/mongo/frame.hpp"
+#include "proxy/mongo/upstream_login.hpp"
+#include "proxy/waiting.hpp"
+
+namespace holdfast::proxy::mongo {
+
+Task<std::string> Backend::read_frame(std::size_t& length) {
+  std::size_t want = wire::header_size;
+  length = 0;
+  for (;;) {
+    const auto data = in_.data();
+    if (length == 0 && data.size() >= wire::header_size) {
+      wire::Header header;
+      if (const auto error = wire::parse_header(data, header); error != wire::FrameError::none) {
+        co_return std::string(wire::sentence_of(error));
+      }
+      length = want = header.length;
+    }
+    if (length > 0 && data.size() >= length) co_return std::string();
+    const auto [error, size] = co_await stream_->read(in_, want);
+    if (error) co_return error == asio::error::eof ? "the server closed the connection" : error.message();
+  }
+}
+
+Task<Backend::Exchange> Backend::exchange(std::string_view request) {
+  in_.consume(std::exchange(held_, 0));
+  Exchange done;
+  const auto [size, error] = co_await stream_->write(request);
+  done.written = size == request.size();
+  if (error) {
+    sound_ = false;
+    done.error = error.message();
+    co_return done;
+  }
+  std::size_t length = 0;
+  done.error = co_await read_frame(length);
+  if (!done.error.empty()) {
+    sound_ = false;
+    co_return done;
+  }
+  held_ = length;
+  done.frame = in_.data().substr(0, length);
+  wire::Header asked, answered;
+  const bool related = wire::parse_header(request, asked) == wire::FrameError::none &&
+                       wire::parse_header(done.frame, answered) == wire::FrameError::none &&
+                       asked.request_id == answered.response_to;
+  if (!related || in_.data().size() != length) {
+    sound_ = false;
+    done.error = "the server sent a reply to another request";
+  }
+  co_return done;
+}
+
+Task<std::optional<std::string>> Backend::run(std::string body) {
+  const auto request = wire::make_message(++last_request_, 0, 0, body);
+  const auto done = co_await exchange(request);
+  wire::Message reply;
+  if (!done.error.empty() || wire::parse_message(done.frame, reply) != wire::FrameError::none) {
+    sound_ = false;
+    co_return std::nullopt;
+  }
+  co_return std::string(reply.body);
+}
+
+Task<std::optional<wire::MemberHello>> Backend::hello(std::string_view application) {
+  // GCC 12 destroys what a condition chooses within a co_await twice: chosen before.
+  auto question = named_ ? wire::make_next_hello() : wire::make_first_hello(application);
+  named_ = true;
+  const auto body = co_await run(std::move(question));
+  if (!body) co_return std::nullopt;
+  co_return wire::read_member_hello(*body);
+}
+
+bool Backend::is_quiet() {
+  if (!sound_ || !stream_->is_open() || in_.data().size() != held_) return false;
+  char byte = 0;
+  const auto found = ::recv(stream_->socket().native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+  if (found < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return true;
+  // Under TLS a server may say something of the protocol's own; what it is shows in the next read.
+  return found > 0 && stream_->is_tls();
+}
+
+Task<> Backend::wait_for_end() {
+  const auto [error] = co_await stream_->socket().async_wait(Socket::wait_read, asio::as_tuple(use_task));
+  static_cast<void>(error);
+}
+
+void Backend::close() {
+  sound_ = false;
+  stream_->close();
+}
+
+Task<Backend::Opened> Backend::open(std::shared_ptr<const BackendSettings> settings, config::HostPort address, BufferPool& pool,
+                                    Login login, SteadyTime deadline) {
+  const auto executor = co_await asio::this_coro::executor;
+  Opened opened;
+  const auto fail = [&](Failure failure, std::string error) {
+    opened.backend.reset();
+    opened.failure = failure;
+    opened.error = std::move(error);
+  };
+  auto connected = co_await connect(address, settings->keep_alive_interval, deadline);
+  if (!connected.stream) {
+    fail(Failure::unreachable, connected.error);
+    co_return opened;
+  }
+  auto* stream = connected.stream.get();
+  opened.backend = std::make_unique<Backend>(std::move(connected.stream), pool);
+  Deadline limit(executor, deadline, [stream] { stream->close(); });
+  const auto name = address.to_string();
+  const auto hello = co_await opened.backend->hello(settings->uri.application_name);
+  if (!hello || !hello->ok) {
+    const auto why = limit.expired() ? "timed out saying hello" : hello ? hello->error : "no answer to hello";
+    // A server that answers and says no is about to end or has just begun.
+    fail(hello ? Failure::not_ready : Failure::unreachable, why + (" (" + name + ")"));
+    co_return opened;
+  }
+  opened.hello = *hello;
+  if (login == Login::yes && !settings->uri.user.empty()) {
+    const auto result = co_await log_in(*opened.backend, settings->uri);
+    if (!result.error.empty()) {
+      const auto failure = limit.expired() ? Failure::unreachable : result.failure;
+      fail(failure, (limit.expired() ? "timed out logging in" : result.error) + (" (" + name + ")"));
+      opened.code = result.code;
+    }
+  }
+  co_return opened;
+}
+
+}  // namespace holdfast::proxy::mongo

@@ -1,0 +1,72 @@
+// One connection to a member, logged in, used by one command at a time: whole messages there and back.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "config/config.hpp"
+#include "protocol/mongo/hello.hpp"
+#include "protocol/read_buffer.hpp"
+#include "proxy/stream.hpp"
+#include "proxy/upstream_types.hpp"
+
+namespace holdfast::proxy::mongo {
+
+namespace wire = holdfast::mongo;
+
+/// What every connection upstream is made with.
+struct BackendSettings {
+  config::MongoUri uri;
+  milliseconds keep_alive_interval{60'000};
+};
+
+class Backend {
+ public:
+  Backend(std::unique_ptr<Stream> stream, BufferPool& pool) : stream_(std::move(stream)), in_(pool) {}
+
+  struct Opened {
+    std::unique_ptr<Backend> backend;  // none on failure
+    wire::MemberHello hello;           // where the member has answered it
+    Failure failure = Failure::none;
+    std::string error, code;
+  };
+  enum class Login { yes, no };
+  /// Connects, says hello and, with Login::yes and a user in the URI, logs in. Ends at `deadline`.
+  static Task<Opened> open(std::shared_ptr<const BackendSettings> settings, config::HostPort address, BufferPool& pool,
+                           Login login, SteadyTime deadline);
+
+  struct Exchange {
+    bool written = false;   // all of the request
+    std::string error;      // empty: there is a reply
+    std::string_view frame; // whole; valid until the next exchange
+  };
+  /// Sends a whole message and reads the next one that comes.
+  Task<Exchange> exchange(std::string_view request);
+  /// Sends a body of ours to the database `admin` and gives the body of the reply; none where that fails.
+  Task<std::optional<std::string>> run(std::string body);
+  Task<std::optional<wire::MemberHello>> hello(std::string_view application);
+
+  /// Nothing has come that nobody asked for, not even an end. Costs a system call.
+  [[nodiscard]] bool is_quiet();
+  /// It can be used again.
+  [[nodiscard]] bool is_sound() const { return sound_; }
+  void close();
+  /// Waits until the member says something or ends the connection, without an exchange under way.
+  Task<> wait_for_end();
+
+  SteadyTime idle_since{};
+
+ private:
+  Task<std::string> read_frame(std::size_t& length);
+
+  std::unique_ptr<Stream> stream_;
+  ReadBuffer in_;
+  std::size_t held_ = 0;  // of in_: the reply that was given out last
+  std::int32_t last_request_ = 0;
+  bool named_ = false;  // a hello has said who we are
+  bool sound_ = true;
+};
+
+}  // namespace holdfast::proxy::mongo

@@ -1,0 +1,168 @@
+// Accepts, ticks and ends sessions.
+#include "proxy/mongo/connection.hpp"
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "crypto/random.hpp"
+#include "proxy/mongo/standing.hpp"
+#include "proxy/spawn.hpp"
+
+namespace holdfast::proxy::mongo {
+
+namespace {
+
+constexpr auto tick_interval = std::chrono::milliseconds(250);
+
+Upstream::Settings settings_of(const config::Connection& config) {
+  Upstream::Settings settings;
+  settings.connection = config.id;
+  settings.endpoints = config.mongo.hosts;
+  settings.wish = Wish::primary;
+  settings.unfit = Unfit::awaited;
+  settings.reconnect = config.reconnect;
+  settings.health = config.health;
+  settings.pause_timeout = config.pause_timeout;
+  return settings;
+}
+
+std::shared_ptr<const BackendSettings> backend_settings(const config::Connection& config) {
+  auto settings = std::make_shared<BackendSettings>();
+  settings->uri = config.mongo;
+  settings->keep_alive_interval = config.reconnect.keep_alive_interval;
+  return settings;
+}
+
+wire::ObjectId new_process() {
+  wire::ObjectId process{};
+  crypto::random_bytes(process);
+  return process;
+}
+
+}  // namespace
+
+MongoConnection::MongoConnection(std::shared_ptr<const config::Connection> config, Worker& home, UpstreamObserver& observer,
+                                 std::uint64_t random_seed)
+    : id_(config->id), home_(home), config_(std::move(config)), members_(*config_, new_process()),
+      upstream_(home.executor(), settings_of(*config_),
+                std::make_unique<MongoStanding>(home.executor(), backend_settings(*config_), members_, home.pool(),
+                                                [this] { on_learnt(); }),
+                observer, random_seed) {
+  context_ = std::make_shared<Context>(home.executor(), config_, backend_settings(*config_), upstream_, members_, home.pool());
+  context_->opened = [this](const std::shared_ptr<Session>& session) { sessions_.emplace(session->id(), session); };
+  context_->closed = [this](const Session& session) { sessions_.erase(session.id()); };
+}
+
+MongoConnection::~MongoConnection() = default;
+
+void MongoConnection::open() {
+  for (const auto& address : config_->listen) {
+    const auto accepted = [this](Socket socket, Listener::Origin) { accept(std::move(socket)); };
+    const auto next = [this] { return home_.executor(); };
+    listeners_.push_back(std::make_unique<Listener>(home_.executor(), address, next, accepted));
+    spdlog::info("{} listens on {}", id_, listeners_.back()->address().to_string());
+  }
+}
+
+void MongoConnection::accept(Socket socket) {
+  context_->counters.client_connections.add(1);
+  if (sessions_.size() >= context_->config->max_clients) {
+    spdlog::warn("{}: more than max_clients ({}) clients", id_, context_->config->max_clients);
+    context_->counters.disconnected("too_many_clients");
+    return;
+  }
+  auto session = std::make_shared<Session>(std::move(socket), context_, ++last_session_);
+  spawn_named(home_.executor(), session->run(), "session", session);
+}
+
+void MongoConnection::start() {
+  asio::post(home_.executor(), [this] {
+    upstream_.start();
+    for (auto& listener : listeners_) listener->start();
+  });
+  spawn_named(home_.executor(), tick(), "tick", context_);
+}
+
+Task<> MongoConnection::tick() {
+  SteadyTimer timer(home_.executor());
+  while (ticking_) {
+    timer.expires_after(tick_interval);
+    const auto [error] = co_await timer.async_wait(asio::as_tuple(use_task));
+    static_cast<void>(error);
+    const auto now = std::chrono::steady_clock::now();
+    context_->on_tick(now);
+    for (const auto& [id, session] : sessions_) session->on_tick(now);
+  }
+}
+
+void MongoConnection::on_learnt() {
+  context_->on_learnt();
+  const auto& unlisted = members_.unlisted();
+  for (; unlisted_told_ < unlisted.size(); ++unlisted_told_) {
+    spdlog::warn("{}: the replica set has a member {} that the URI does not name by this name: it is not found when it becomes "
+                 "primary", id_, unlisted[unlisted_told_]);
+  }
+  const auto& face = members_.face();
+  if (!face || version_told_ == face->version.counter) return;
+  version_told_ = face->version.counter;
+  spdlog::info("{} shows itself to clients as a {}, wire versions {} to {}", id_,
+               face->kind == wire::FaceKind::mongos ? "mongos" : "standalone server", face->wire_min, face->wire_max);
+  for (const auto& [id, session] : sessions_) session->on_face();
+}
+
+void MongoConnection::reconfigure(std::shared_ptr<const config::Connection> config) {
+  asio::post(home_.executor(), [this, config] { context_->config = config; });
+  upstream_.reconfigure(config->reconnect, config->health);
+}
+
+void MongoConnection::stop_sessions() {
+  asio::post(home_.executor(), [this] {
+    for (auto& listener : listeners_) listener->close();
+    const auto sessions = sessions_;
+    for (const auto& [id, session] : sessions) session->stop();
+  });
+}
+
+void MongoConnection::stop() {
+  asio::post(home_.executor(), [this] {
+    ticking_ = false;
+    upstream_.stop();
+    context_->pool.stop();
+  });
+}
+
+Task<SessionCounts> MongoConnection::sessions() {
+  SessionCounts counts;
+  for (const auto& entry : co_await session_list()) {
+    if (entry.state == "active") ++counts.active;
+    if (entry.state == "idle") ++counts.idle;
+    if (entry.state == "waiting") ++counts.waiting;
+  }
+  co_return counts;
+}
+
+Task<std::vector<SessionEntry>> MongoConnection::session_list() {
+  std::vector<SessionEntry> all;
+  co_await asio::co_spawn(
+      home_.executor(),
+      [](MongoConnection& of, std::vector<SessionEntry>& into) -> Task<> {
+        for (const auto& [id, session] : of.sessions_) into.push_back(session->info());
+        co_return;
+      }(*this, all),
+      use_task);
+  std::ranges::sort(all, {}, &SessionEntry::id);
+  co_return all;
+}
+
+std::vector<const ConnectionCounters*> MongoConnection::counters() const { return {&context_->counters}; }
+
+Task<std::vector<std::pair<std::string, std::uint64_t>>> MongoConnection::protection() {
+  const auto all = co_await session_list();
+  std::vector<std::pair<std::string, std::uint64_t>> counts;
+  if (!all.empty()) counts.emplace_back("", all.size());
+  co_return counts;
+}
+
+}  // namespace holdfast::proxy::mongo

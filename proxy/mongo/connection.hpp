@@ -1,0 +1,57 @@
+// A connection of type mongodb: listeners, sessions and the upstream, all on the first worker.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "proxy/connection.hpp"
+#include "proxy/listener.hpp"
+#include "proxy/mongo/context.hpp"
+#include "proxy/mongo/session.hpp"
+#include "proxy/worker.hpp"
+
+namespace holdfast::proxy::mongo {
+
+class MongoConnection final : public Connection {
+ public:
+  MongoConnection(std::shared_ptr<const config::Connection> config, Worker& home, UpstreamObserver& observer,
+                  std::uint64_t random_seed);
+  ~MongoConnection() override;
+
+  void open() override;
+  void start() override;
+  void reconfigure(std::shared_ptr<const config::Connection> config) override;
+  void stop_sessions() override;
+  void stop() override;
+  [[nodiscard]] const std::string& id() const override { return id_; }
+  [[nodiscard]] config::ConnectionType type() const override { return config::ConnectionType::mongodb; }
+  [[nodiscard]] Upstream& upstream() override { return upstream_; }
+  Task<SessionCounts> sessions() override;
+  Task<std::vector<SessionEntry>> session_list() override;
+  [[nodiscard]] std::vector<const ConnectionCounters*> counters() const override;
+  Task<std::vector<std::pair<std::string, std::uint64_t>>> protection() override;
+
+ private:
+  void accept(Socket socket);
+  void on_learnt();
+  Task<> tick();
+
+  const std::string id_;
+  Worker& home_;
+  std::shared_ptr<const config::Connection> config_;
+  Members members_;
+  Upstream upstream_;
+  std::shared_ptr<Context> context_;
+  std::vector<std::unique_ptr<Listener>> listeners_;
+  std::unordered_map<std::uint64_t, std::shared_ptr<Session>> sessions_;  // on the home worker
+  std::uint64_t last_session_ = 0;
+  std::size_t unlisted_told_ = 0;
+  std::optional<std::int64_t> version_told_;
+  bool ticking_ = true;
+};
+
+}  // namespace holdfast::proxy::mongo

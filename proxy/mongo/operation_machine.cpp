@@ -1,0 +1,210 @@
+// The table of what a client sees, row by row, for one command.
+#include "proxy/mongo/operation_machine.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace holdfast::proxy::mongo {
+
+using namespace operation_step;
+using wire::CommandKind;
+namespace code = wire::code;
+namespace label = wire::label;
+
+OperationMachine::OperationMachine(const wire::Command& command, std::string_view body, OperationSettings settings,
+                                   std::optional<std::size_t> pinned, bool wrote)
+    : command_(command), body_(body), settings_(settings), pinned_(pinned), wrote_(wrote) {}
+
+bool OperationMachine::is_statement_of_transaction() const {
+  return command_.in_transaction && command_.kind != CommandKind::commit && command_.kind != CommandKind::abort;
+}
+
+bool OperationMachine::ends_sessions() const { return command_.name == "endSessions"; }
+
+/// May the same bytes be sent again although they may have been executed?
+bool OperationMachine::may_repeat() const {
+  switch (command_.kind) {
+    case CommandKind::read:
+    case CommandKind::sessions: return settings_.replays && !command_.in_transaction;
+    case CommandKind::write: return settings_.deduplicates && wire::is_deduplicated(command_);
+    case CommandKind::commit:
+    case CommandKind::abort: return settings_.deduplicates;
+    default: return false;
+  }
+}
+
+OperationStep OperationMachine::start(SteadyTime now) {
+  started_ = now;
+  deadline_ = now + settings_.hold_timeout;
+  // A client that leaves is not kept: what it does not end, its server ends after a while.
+  if (ends_sessions()) deadline_ = now;
+  const bool awaits = command_.kind == CommandKind::get_more;  // its maxTimeMS says how long to wait for data
+  if (command_.time_limit && !awaits) {
+    const auto limit = std::min<std::int64_t>(*command_.time_limit, milliseconds(std::chrono::hours(24 * 365)).count());
+    time_limit_ = now + milliseconds(limit);
+    deadline_ = std::min(deadline_, *time_limit_);
+  }
+  if (pinned_ && command_.kind != CommandKind::commit && command_.kind != CommandKind::abort) {
+    return Use{*pinned_, deadline_};
+  }
+  return Select{deadline_, false};
+}
+
+OperationStep OperationMachine::on_member(SteadyTime now) {
+  Send send;
+  if (sends_ > 0 && command_.kind == CommandKind::commit) {
+    // Without w: majority a commit that was rolled back could be applied a second time (Transactions specification).
+    send.body = wire::body_of_repeated_commit(body_);
+  } else if (sends_ > 0 && time_limit_) {
+    const auto left = std::chrono::duration_cast<milliseconds>(*time_limit_ - now).count();
+    if (left <= 0) return give_up();
+    send.body = wire::body_with_time_limit(body_, left);
+  }
+  ++sends_;
+  return send;
+}
+
+/// The first trouble gives the command a wait of its own, however long it has been running.
+void OperationMachine::trouble(SteadyTime now) {
+  if (std::exchange(troubled_, true) || ends_sessions()) return;
+  deadline_ = now + settings_.hold_timeout;
+  if (time_limit_) deadline_ = std::min(deadline_, *time_limit_);
+}
+
+OperationStep OperationMachine::again(SteadyTime now) {
+  trouble(now);
+  if (now >= deadline_) return give_up();
+  return Select{deadline_, true};
+}
+
+OperationStep OperationMachine::on_refused(RefusalReason, const std::string& message, SteadyTime) {
+  reason_ = message;
+  return give_up();
+}
+
+OperationStep OperationMachine::on_unreachable(const std::string& message, SteadyTime) {
+  reason_ = message;
+  if (is_statement_of_transaction()) return transaction_lost();
+  if (command_.kind == CommandKind::kill_cursors) return Answer{wire::no_cursors_body(command_)};
+  return cursor_lost();
+}
+
+OperationStep OperationMachine::on_lost(Written written, const std::string& message, SteadyTime now) {
+  reason_ = message;
+  if (written == Written::yes) return on_unknown(now);
+  if (sends_ > 0) --sends_;
+  trouble(now);
+  if (!pinned_ || command_.kind == CommandKind::commit || command_.kind == CommandKind::abort) return again(now);
+  if (std::exchange(used_twice_, true)) return on_unreachable(message, now);
+  return Use{*pinned_, deadline_};
+}
+
+OperationStep OperationMachine::on_unknown(SteadyTime now) {
+  if (is_statement_of_transaction()) return transaction_lost();
+  unknown_ = true;
+  if (may_repeat()) return again(now);
+  switch (command_.kind) {
+    case CommandKind::get_more: return cursor_lost();
+    case CommandKind::kill_cursors: return Answer{wire::no_cursors_body(command_)};
+    case CommandKind::commit: return give_up();
+    case CommandKind::read: return error(code::host_unreachable, "the connection to the server was lost: " + reason_);
+    default: return outcome_unknown();
+  }
+}
+
+OperationStep OperationMachine::on_not_executed(SteadyTime now) {
+  // Whoever is no primary any more has ended its transactions; a first statement has not begun one.
+  if (is_statement_of_transaction() && !command_.starts_transaction) return transaction_lost();
+  if (command_.kind == CommandKind::get_more) return cursor_lost();
+  if (command_.kind == CommandKind::kill_cursors && pinned_) return Answer{wire::no_cursors_body(command_)};
+  return again(now);
+}
+
+OperationStep OperationMachine::on_reply(const wire::Reply& reply, Replier replier, SteadyTime now) {
+  auto verdict = wire::judge(command_, reply);
+  if (!reply.readable) reason_ = "its reply cannot be read";
+  if (!reply.message.empty()) reason_ = reply.message;
+  if (replier == Replier::replaced && verdict == wire::Verdict::believed && !command_.in_transaction &&
+      command_.kind != CommandKind::get_more) {
+    reason_ = "the member that answered had been replaced as primary";
+    verdict = wire::Verdict::unknown;
+  }
+  switch (verdict) {
+    case wire::Verdict::believed: return on_believed(reply);
+    case wire::Verdict::not_executed: return on_not_executed(now);
+    case wire::Verdict::unknown: return on_unknown(now);
+    case wire::Verdict::try_again:
+      if (!may_repeat()) return reply.readable && !code::is_state_change(reply.code) ? OperationStep(Forward{}) : on_unknown(now);
+      unknown_ = true;
+      return again(now);
+  }
+  return Forward{};
+}
+
+OperationStep OperationMachine::on_believed(const wire::Reply& reply) {
+  if (command_.kind == CommandKind::commit && reply.code == code::no_such_transaction && !wrote_) {
+    // Nothing was changed, and what was read came from one snapshot: there is nothing left to commit.
+    return Answer{wire::ok_body()};
+  }
+  if (!unknown_) return Forward{};
+  if (command_.kind == CommandKind::abort &&
+      (reply.code == code::no_such_transaction || reply.code == code::transaction_committed)) {
+    return Answer{wire::ok_body()};
+  }
+  if (command_.kind == CommandKind::commit && code::is_caused_by_repetition(reply.code)) return give_up();
+  if (command_.kind != CommandKind::write) return Forward{};
+  if (code::is_caused_by_repetition(reply.code) || code::is_caused_by_repetition(reply.first_error_code)) {
+    return outcome_unknown();
+  }
+  if (!wire::accounts_for_all(command_, reply)) return outcome_unknown();
+  // A server answers a repetition with the whole document, whatever `fields` says (SERVER-31242).
+  if (command_.projects && reply.ok) return outcome_unknown();
+  return Forward{};
+}
+
+Answer OperationMachine::error(int code, const std::string& message, std::initializer_list<std::string_view> labels) const {
+  return Answer{wire::error_body({code, "holdfast: " + message, labels})};
+}
+
+OperationStep OperationMachine::transaction_lost() const {
+  auto answer = error(code::no_such_transaction,
+                      "the transaction was lost with the server that it ran on" + (reason_.empty() ? "" : ": " + reason_),
+                      {label::transient_transaction});
+  answer.abort = true;
+  return answer;
+}
+
+OperationStep OperationMachine::cursor_lost() const {
+  return error(code::cursor_not_found,
+               "the cursor was lost with the server that it was open on" + (reason_.empty() ? "" : ": " + reason_));
+}
+
+OperationStep OperationMachine::outcome_unknown() const {
+  return error(code::host_unreachable, "outcome unknown: the command may have been executed, in part or as a whole" +
+                                           (reason_.empty() ? "" : " (" + reason_ + ")"));
+}
+
+/// The wait is over, or the gate is shut.
+OperationStep OperationMachine::give_up() {
+  if (ends_sessions()) return Answer{wire::ok_body()};
+  const auto why = reason_.empty() ? std::string("no primary") : reason_;
+  if (command_.kind == CommandKind::commit) {
+    // Never 133: a driver then takes the commit for one that failed.
+    return error(code::host_unreachable, "the outcome of the commit is unknown: " + why,
+                 {label::retryable_write, label::unknown_commit});
+  }
+  if (command_.kind == CommandKind::abort) return outcome_unknown();
+  if (is_statement_of_transaction()) return transaction_lost();
+  if (unknown_ && command_.kind != CommandKind::read && command_.kind != CommandKind::sessions) return outcome_unknown();
+  if (time_limit_ && deadline_ == *time_limit_) {
+    return error(code::max_time_expired, "operation exceeded time limit while there was no primary: " + why);
+  }
+  if (!unknown_ && settings_.backpressure) {
+    return error(code::request_rate_limit_exceeded, "not executed: " + why,
+                 {label::overloaded, label::retryable, label::no_writes_performed});
+  }
+  const bool asked = unknown_ || sends_ > 0;
+  return error(code::failed_to_satisfy_read_preference, (asked ? "no member could answer: " : "not executed: ") + why);
+}
+
+}  // namespace holdfast::proxy::mongo

@@ -1,0 +1,103 @@
+// Decides for one command of a client: where it is sent, whether it is sent again, and what its client is answered.
+// Sans-io: what happened and the time in, the next step out. It knows members by their number only.
+//
+//   start ──► select ──► send ──► forward            a reply that is believed
+//               ▲          │
+//               └──────────┤ not sent, not executed, or the same bytes may be sent again
+//                          └────► answer             an error of ours: the outcome is unknown, or the wait is over
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+
+#include "protocol/mongo/command.hpp"
+#include "protocol/mongo/reply.hpp"
+#include "proxy/upstream_machine.hpp"
+
+namespace holdfast::proxy::mongo {
+
+namespace wire = holdfast::mongo;
+
+struct OperationSettings {
+  milliseconds hold_timeout{30'000};
+  bool replays = true;        // `replay: on`
+  bool deduplicates = false;  // the upstream knows (lsid, txnNumber) again
+  bool backpressure = false;  // the client retries by itself what is answered as overloaded
+};
+
+namespace operation_step {
+/// A connection to the primary is wanted, by `deadline`. With `ask_first` the member that was the primary a moment ago may
+/// be none any more: it is asked before it is believed. Then on_member, or on_refused.
+struct Select { SteadyTime deadline; bool ask_first; };
+/// A connection to this very member. Then on_member, or on_unreachable.
+struct Use { std::size_t member; SteadyTime deadline; };
+/// The request goes out: with this body where there is one, else as the client wrote it. Then on_reply, or on_lost.
+struct Send { std::optional<std::string> body; };
+/// The client gets the reply as it came.
+struct Forward {};
+/// The client gets this body; w: 0 gets nothing.
+struct Answer {
+  std::string body;
+  bool abort = false;  // the transaction is to be ended where it may still be open
+};
+}  // namespace operation_step
+using OperationStep = std::variant<operation_step::Select, operation_step::Use, operation_step::Send, operation_step::Forward,
+                                   operation_step::Answer>;
+
+class OperationMachine {
+ public:
+  /// `pinned`: the member that has the cursor or the transaction. `wrote`: the transaction has changed something, or that is
+  /// not known. `body` and `command` outlive this.
+  OperationMachine(const wire::Command& command, std::string_view body, OperationSettings settings,
+                   std::optional<std::size_t> pinned, bool wrote);
+
+  [[nodiscard]] OperationStep start(SteadyTime now);
+  [[nodiscard]] OperationStep on_member(SteadyTime now);
+  [[nodiscard]] OperationStep on_refused(RefusalReason reason, const std::string& message, SteadyTime now);
+  [[nodiscard]] OperationStep on_unreachable(const std::string& message, SteadyTime now);
+  enum class Written { no, yes };
+  /// The connection is gone, before or after all of the request was written.
+  [[nodiscard]] OperationStep on_lost(Written written, const std::string& message, SteadyTime now);
+  enum class Replier { current, replaced };
+  /// `replaced`: another primary has taken the place of the one that answers.
+  [[nodiscard]] OperationStep on_reply(const wire::Reply& reply, Replier replier, SteadyTime now);
+
+  /// How often the request has been sent.
+  [[nodiscard]] unsigned sends() const { return sends_; }
+  [[nodiscard]] bool may_be_cut() const { return command_.kind == wire::CommandKind::read; }
+
+ private:
+  [[nodiscard]] bool is_statement_of_transaction() const;
+  [[nodiscard]] bool ends_sessions() const;
+  [[nodiscard]] bool may_repeat() const;
+  [[nodiscard]] OperationStep again(SteadyTime now);
+  [[nodiscard]] OperationStep on_unknown(SteadyTime now);
+  [[nodiscard]] OperationStep on_not_executed(SteadyTime now);
+  [[nodiscard]] OperationStep on_believed(const wire::Reply& reply);
+  [[nodiscard]] OperationStep give_up();
+  [[nodiscard]] OperationStep transaction_lost() const;
+  [[nodiscard]] OperationStep cursor_lost() const;
+  [[nodiscard]] OperationStep outcome_unknown() const;
+  [[nodiscard]] operation_step::Answer error(int code, const std::string& message,
+                                             std::initializer_list<std::string_view> labels = {}) const;
+  void trouble(SteadyTime now);
+
+  const wire::Command& command_;
+  std::string_view body_;
+  OperationSettings settings_;
+  std::optional<std::size_t> pinned_;
+  bool wrote_;
+  SteadyTime started_{};
+  SteadyTime deadline_{};               // of the present wait
+  std::optional<SteadyTime> time_limit_;  // by maxTimeMS
+  bool troubled_ = false;               // something has gone wrong at least once
+  bool unknown_ = false;                // a send may have been executed
+  bool used_twice_ = false;             // a pinned member was connected to anew once
+  unsigned sends_ = 0;
+  std::string reason_;                  // of the last trouble, for the client's error
+};
+
+}  // namespace holdfast::proxy::mongo

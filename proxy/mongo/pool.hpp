@@ -1,0 +1,75 @@
+// The connections to each member that commands borrow: bounded, the most recently used first. On one worker.
+#pragma once
+
+#include <memory>
+#include <set>
+#include <vector>
+
+#include "proxy/mongo/backend.hpp"
+#include "proxy/waiting.hpp"
+
+namespace holdfast::proxy::mongo {
+
+class Pool;
+
+/// A connection for as long as a command needs it. Goes back to the pool where it can be used again.
+class Lease {
+ public:
+  Lease() = default;
+  Lease(Pool& pool, std::size_t member, std::unique_ptr<Backend> backend);
+  Lease(Lease&& other) noexcept;
+  Lease& operator=(Lease&& other) noexcept;
+  Lease(const Lease&) = delete;
+  Lease& operator=(const Lease&) = delete;
+  ~Lease() { release(); }
+
+  [[nodiscard]] explicit operator bool() const { return backend_ != nullptr; }
+  [[nodiscard]] Backend* operator->() const { return backend_.get(); }
+  [[nodiscard]] Backend& operator*() const { return *backend_; }
+  [[nodiscard]] std::size_t member() const { return member_; }
+  void release();
+
+ private:
+  Pool* pool_ = nullptr;
+  std::size_t member_ = 0;
+  std::unique_ptr<Backend> backend_;
+};
+
+class Pool {
+ public:
+  /// Outlives its leases.
+  Pool(const Executor& executor, std::size_t members, std::size_t size_max, milliseconds idle_timeout);
+
+  /// One that is idle and still connected; none where there is none.
+  [[nodiscard]] Lease take(std::size_t member);
+  /// A place for one more connection: false where the member has as many as it may have.
+  [[nodiscard]] bool reserve(std::size_t member);
+  /// Fills a place, or with none gives it back.
+  Lease fill(std::size_t member, std::unique_ptr<Backend> backend);
+  /// Returns when a connection or a place has become free, or at `deadline`.
+  Task<> wait_for_room(SteadyTime deadline);
+  /// Closes every connection to a member, also those in use, whose commands then see a loss.
+  void fail(std::size_t member);
+  void close_idle(SteadyTime now);
+  /// Closes everything; nothing is taken from now on.
+  void stop();
+  [[nodiscard]] std::size_t open(std::size_t member) const { return members_[member].open; }
+
+ private:
+  friend class Lease;
+  struct Member {
+    std::vector<std::unique_ptr<Backend>> idle;  // the last one was used last
+    std::set<Backend*> lent;
+    std::size_t open = 0;  // idle, lent, and being made
+  };
+  void give_back(std::size_t member, std::unique_ptr<Backend> backend);
+
+  Executor executor_;
+  std::vector<Member> members_;
+  std::size_t size_max_;
+  milliseconds idle_timeout_;
+  Condition room_;
+  bool stopped_ = false;
+};
+
+}  // namespace holdfast::proxy::mongo

@@ -1,0 +1,194 @@
+// Reading, writing, ending.
+#include "proxy/mongo/session.hpp"
+
+#include <spdlog/spdlog.h>
+#include <sys/socket.h>
+
+#include <utility>
+
+#include "proxy/spawn.hpp"
+
+namespace holdfast::proxy::mongo {
+
+namespace {
+
+std::string describe(Socket& socket) {
+  ErrorCode error;
+  const auto endpoint = socket.remote_endpoint(error);
+  if (error) return "?";
+  const auto family = endpoint.protocol().family();
+  if (family != AF_INET && family != AF_INET6) return "unix";
+  asio::ip::tcp::endpoint address;
+  std::memcpy(address.data(), endpoint.data(), endpoint.size());
+  return config::HostPort{address.address().to_string(), address.port()}.to_string();
+}
+
+}  // namespace
+
+Session::Session(Socket client, std::shared_ptr<Context> context, std::uint64_t id)
+    : id_(id), context_(std::move(context)), client_(std::move(client)), in_(context_->buffers), pause_(context_->home) {
+  address_ = describe(client_.socket());
+}
+
+Session::~Session() = default;
+
+Task<> Session::run() {
+  const auto self = shared_from_this();
+  tune(client_.socket(), context_->config->reconnect.keep_alive_interval);
+  context_->opened(self);
+  while (!gone_) {
+    std::size_t length = 0;
+    if (!co_await read_message(length)) break;
+    context_->counters.bytes_from_client.add(length);
+    busy_ = true;
+    const bool goes_on = co_await serve(in_.data().substr(0, length));
+    busy_ = false;
+    in_.consume(length);
+    if (!goes_on) break;
+  }
+  end(end_reason_);
+}
+
+/// False where the connection ends: by the client, or because what it sends is no message.
+Task<bool> Session::read_message(std::size_t& length) {
+  std::size_t want = wire::header_size;
+  for (;;) {
+    const auto data = in_.data();
+    if (length == 0 && data.size() >= wire::header_size) {
+      wire::Header header;
+      if (const auto error = wire::parse_header(data, header); error != wire::FrameError::none) {
+        spdlog::info("{}: {} from {}", context_->config->id, wire::sentence_of(error), address_);
+        end_reason_ = "protocol_error";
+        co_return false;
+      }
+      length = want = header.length;
+    }
+    if (length > 0 && data.size() >= length) co_return true;
+    const auto [error, size] = co_await client_.read(in_, want);
+    if (error || gone_) co_return false;
+  }
+}
+
+Task<bool> Session::serve(std::string_view frame) {
+  wire::Message request;
+  wire::Header header;
+  static_cast<void>(wire::parse_header(frame, header));
+  const bool query = header.opcode == wire::opcode::query;
+  const auto error = query ? wire::parse_query(frame, request) : wire::parse_message(frame, request);
+  if (wire::closes(error)) {
+    spdlog::info("{}: {} from {}", context_->config->id, wire::sentence_of(error), address_);
+    end_reason_ = "protocol_error";
+    co_return false;
+  }
+  if (error != wire::FrameError::none) {
+    co_return co_await refuse(request, wire::code_of(error), wire::sentence_of(error));
+  }
+  const auto command = wire::read_command(request);
+  using Kind = wire::CommandKind;
+  if (command.kind == Kind::hello) co_return co_await serve_hello(request);
+  if (query) {
+    co_return co_await refuse(request, wire::code::unsupported_op_query,
+                              "Unsupported OP_QUERY command: " + std::string(command.name) +
+                                  ". The client driver may require an upgrade.");
+  }
+  switch (command.kind) {
+    case Kind::authentication: co_return co_await answer(request, authentication_body());
+    case Kind::own: {
+      wire::Writer writer;
+      auto body = writer.text("you", address_).real("ok", 1).finish();
+      co_return co_await answer(request, std::move(body));
+    }
+    case Kind::refused:
+      co_return co_await refuse(request, wire::code::command_not_found, "no such command: '" + std::string(command.name) + "'");
+    default: break;
+  }
+  context_->counters.statements.add(1);
+  co_return co_await operate(request, frame, command);
+}
+
+Task<bool> Session::answer(const wire::Message& request, std::string body) {
+  if ((request.flags & wire::flag::more_to_come) != 0) co_return true;
+  const auto bytes = wire::make_answer(++next_message_, request, body);
+  co_return co_await write(bytes);
+}
+
+Task<bool> Session::refuse(const wire::Message& request, int code, std::string message) {
+  wire::Error error;
+  error.code = code;
+  error.message = std::move(message);
+  auto body = wire::error_body(error);
+  co_return co_await answer(request, std::move(body));
+}
+
+Task<bool> Session::write(std::string_view bytes) {
+  if (gone_) co_return false;
+  const auto [size, error] = co_await client_.write(bytes);
+  context_->counters.bytes_to_client.add(size);
+  co_return !error;
+}
+
+void Session::end(std::string_view reason) {
+  if (std::exchange(ended_, true)) return;
+  gone_ = true;
+  client_.close();
+  context_->counters.disconnected(reason);
+  context_->closed(*this);
+}
+
+/// Ends what is done for the client, as far as that is safe: a write goes on to its end.
+void Session::abandon() {
+  gone_ = true;
+  pause_.cancel();
+  if (waiter_ != 0) context_->upstream.cancel_wait(waiter_);
+  if (backend_ != nullptr && may_be_cut_) backend_->close();
+}
+
+void Session::stop() {
+  end_reason_ = "drained";
+  abandon();
+  client_.close();
+}
+
+void Session::on_face() { pause_.cancel(); }
+
+void Session::on_tick(SteadyTime now) {
+  if (!busy_ || gone_) return;
+  char byte = 0;
+  const auto found = ::recv(client_.socket().native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+  if (found == 0 || (found < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)) return abandon();
+  if (backend_ == nullptr || checking_hang_ || now < quiet_since_ + context_->config->reconnect.hang_timeout) return;
+  checking_hang_ = true;
+  spawn_named(context_->home, check_hang(member_), "hang check", shared_from_this());
+}
+
+Task<> Session::check_hang(std::size_t member) {
+  const auto self = shared_from_this();
+  const bool answers = co_await context_->check_member(member);
+  static_cast<void>(answers);  // where not, the exchange has ended
+  quiet_since_ = std::chrono::steady_clock::now();
+  checking_hang_ = false;
+}
+
+Session::Activity Session::activity() const {
+  if (waiter_ != 0) return Activity::waiting;
+  return busy_ && backend_ != nullptr ? Activity::active : Activity::idle;
+}
+
+SessionEntry Session::info() const {
+  SessionEntry entry;
+  entry.connection = context_->config->id;
+  entry.id = id_;
+  entry.client = address_;
+  entry.application = application_;
+  switch (activity()) {
+    case Activity::active: entry.state = "active"; break;
+    case Activity::idle: entry.state = "idle"; break;
+    case Activity::waiting: entry.state = "waiting"; break;
+  }
+  if (backend_ != nullptr) entry.backend = context_->settings->uri.hosts[member_].to_string();
+  entry.reconnections = reconnections_;
+  entry.protection = "restorable";
+  return entry;
+}
+
+}  // namespace holdfast::proxy::mongo

@@ -1,0 +1,91 @@
+// One client of a connection of type mongodb: reads its messages one by one, answers what the proxy answers itself, and lets
+// the operation machine decide about the rest. This is the I/O shell.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "protocol/mongo/command.hpp"
+#include "protocol/mongo/frame.hpp"
+#include "protocol/read_buffer.hpp"
+#include "proxy/mongo/context.hpp"
+#include "proxy/mongo/operation_machine.hpp"
+#include "proxy/session_types.hpp"
+#include "proxy/stream.hpp"
+
+namespace holdfast::proxy::mongo {
+
+class Session : public std::enable_shared_from_this<Session> {
+ public:
+  Session(Socket client, std::shared_ptr<Context> context, std::uint64_t id);
+  ~Session();
+
+  /// From the first byte to the last.
+  Task<> run();
+  /// A few times a second: has the client gone, is the member silent?
+  void on_tick(SteadyTime now);
+  /// Closes the client's connection, as a server that ends does.
+  void stop();
+  /// The face has changed: a hello that waits for that is answered.
+  void on_face();
+
+  enum class Activity { active, idle, waiting };
+  [[nodiscard]] Activity activity() const;
+  [[nodiscard]] SessionEntry info() const;
+  [[nodiscard]] std::uint64_t id() const { return id_; }
+
+ private:
+  // session.cpp
+  Task<bool> read_message(std::size_t& length);
+  Task<bool> serve(std::string_view frame);
+  Task<bool> answer(const wire::Message& request, std::string body);
+  Task<bool> refuse(const wire::Message& request, int code, std::string message);
+  Task<bool> write(std::string_view bytes);
+  void end(std::string_view reason);
+  void abandon();
+  Task<> check_hang(std::size_t member);
+
+  // what the proxy answers itself (session_own.cpp)
+  Task<bool> serve_hello(const wire::Message& request);
+  Task<bool> wait_for_change(const wire::HelloRequest& hello);
+  Task<bool> stream_hello(const wire::Message& request, wire::HelloRequest hello, std::string first);
+  [[nodiscard]] std::string hello_body(const wire::HelloRequest& hello) const;
+  [[nodiscard]] std::string authentication_body() const;
+
+  // what goes upstream (session_operation.cpp)
+  struct Run;
+  Task<bool> operate(const wire::Message& request, std::string_view frame, const wire::Command& command);
+  Task<OperationStep> select(Run& run, operation_step::Select step);
+  Task<OperationStep> use(Run& run, operation_step::Use step);
+  Task<OperationStep> send(Run& run, operation_step::Send step);
+  void note_sent(const Run& run);
+  void note_reply(const Run& run, const wire::Reply& reply);
+  [[nodiscard]] OperationMachine::Replier replier(const Run& run, const wire::Reply& reply);
+
+  const std::uint64_t id_;
+  std::shared_ptr<Context> context_;
+  Stream client_;
+  ReadBuffer in_;
+  std::string address_, application_, driver_;
+  std::int32_t next_message_ = 0;  // requestID of what the proxy writes itself
+  bool has_metadata_ = false, backpressure_ = false;
+  bool gone_ = false;              // the client is not there any more, or the session was stopped
+  bool ended_ = false;
+  std::string end_reason_ = "client";
+  SteadyTimer pause_;              // a hello that waits, a moment between two tries
+
+  // the command under way
+  bool busy_ = false;
+  WaiterId waiter_ = 0;                     // at the gate; 0: not there
+  Backend* backend_ = nullptr;              // in an exchange
+  std::size_t member_ = 0;
+  bool may_be_cut_ = false;
+  SteadyTime quiet_since_{};
+  bool checking_hang_ = false;
+  std::uint64_t reconnections_ = 0;
+};
+
+}  // namespace holdfast::proxy::mongo

@@ -1,0 +1,208 @@
+// Performs what the operation machine says for one command: finds a connection, sends, reads, forwards.
+#include <algorithm>
+#include <utility>
+
+#include "proxy/mongo/session.hpp"
+#include "proxy/spawn.hpp"
+
+namespace holdfast::proxy::mongo {
+
+using namespace operation_step;
+using wire::CommandKind;
+
+namespace {
+
+SteadyTime now() { return std::chrono::steady_clock::now(); }
+
+/// A member that says again and again that it cannot is not asked more often than this.
+constexpr auto between_tries = std::chrono::milliseconds(50);
+
+/// The flags that concern one hop only, or that would make a member answer in a way that cannot be repeated.
+constexpr std::uint32_t own_flags = wire::flag::checksum_present | wire::flag::more_to_come | wire::flag::exhaust_allowed;
+
+}  // namespace
+
+/// One command under way.
+struct Session::Run {
+  const wire::Message& request;
+  std::string_view frame;  // as the client wrote it
+  const wire::Command& command;
+  OperationMachine machine;
+  Lease lease;
+  bool selected = false;     // by the gate, as the primary
+  std::string rewritten;     // what is sent instead of the frame
+  std::string_view reply;    // the whole message, in the lease's buffer
+};
+
+Task<bool> Session::operate(const wire::Message& request, std::string_view frame, const wire::Command& command) {
+  auto& context = *context_;
+  std::optional<std::size_t> pinned;
+  bool wrote = true;
+  if (command.kind == CommandKind::get_more) {
+    pinned = context.find_cursor(command.collection, command.cursor);
+  } else if (command.kind == CommandKind::kill_cursors && !command.cursors.empty()) {
+    pinned = context.find_cursor(command.collection, command.cursors.front());
+    for (const auto id : command.cursors) {
+      if (context.find_cursor(command.collection, id) == pinned) continue;
+      co_return co_await refuse(request, 115, "holdfast: killCursors of several members at once is not served");
+    }
+  } else if (command.transaction_number && command.in_transaction && !command.starts_transaction) {
+    if (const auto* place = context.find_transaction(command.session, *command.transaction_number)) {
+      pinned = place->member;
+      wrote = place->wrote;
+    }
+  }
+  const bool all_modes = command.mode != wire::ReadMode::secondary && !(command.mode == wire::ReadMode::nearest && command.wants_tags);
+  if (!all_modes && !pinned) {
+    co_return co_await refuse(request, wire::code::failed_to_satisfy_read_preference,
+                              "holdfast: this version reads from the primary only, which the read preference excludes");
+  }
+  OperationSettings settings;
+  settings.hold_timeout = context.config->reconnect.hold_timeout;
+  settings.replays = context.config->replay;
+  settings.deduplicates = context.members.deduplicates();
+  settings.backpressure = backpressure_;
+  Run run{request, frame, command, OperationMachine(command, request.body, settings, pinned, wrote), {}, false, {}, {}};
+  auto step = run.machine.start(now());
+  for (;;) {
+    if (auto* wanted = std::get_if<Select>(&step)) {
+      step = co_await select(run, *wanted);
+    } else if (auto* needed = std::get_if<Use>(&step)) {
+      step = co_await use(run, *needed);
+    } else if (auto* sent = std::get_if<Send>(&step)) {
+      step = co_await send(run, std::move(*sent));
+    } else {
+      break;
+    }
+  }
+  auto& counters = context.counters;
+  const bool forwarded = std::holds_alternative<Forward>(step);
+  if (run.machine.sends() > 1) {
+    (forwarded ? counters.statements_replayed_succeeded : counters.statements_replayed_failed).add(1);
+    if (forwarded) ++reconnections_;
+  }
+  if (forwarded) {
+    if ((request.flags & wire::flag::more_to_come) != 0) co_return true;
+    const bool written = co_await write(run.reply);
+    co_return written;
+  }
+  auto& ours = std::get<Answer>(step);
+  if (ours.abort && (pinned || run.machine.sends() > 0)) {
+    spawn_named(context.home, context.abort_transaction(pinned.value_or(member_), wire::body_of_abort(request.body)), "abort", context_);
+  }
+  run.lease.release();
+  co_return co_await answer(request, std::move(ours.body));
+}
+
+Task<OperationStep> Session::select(Run& run, Select step) {
+  run.lease.release();
+  if (run.machine.sends() > 1) {
+    pause_.expires_after(between_tries);
+    const auto [error] = co_await pause_.async_wait(asio::as_tuple(use_task));
+    static_cast<void>(error);
+  }
+  if (gone_) co_return run.machine.on_refused(RefusalReason::cancelled, "the client has gone", now());
+  const auto since = now();
+  waiter_ = context_->upstream.next_waiter();
+  const auto ask = step.ask_first ? Context::AskFirst::yes : Context::AskFirst::no;
+  auto found = co_await context_->primary(waiter_, ask, step.deadline);
+  waiter_ = 0;
+  const auto held = std::chrono::duration<double>(now() - since).count();
+  if (step.ask_first || held > 0.001) context_->counters.hold_seconds.observe(held);
+  if (auto* refused = std::get_if<Refusal>(&found)) co_return run.machine.on_refused(refused->reason, refused->message, now());
+  run.lease = std::move(std::get<Lease>(found));
+  run.selected = true;
+  if (step.ask_first) context_->upstream.session_restored();
+  co_return run.machine.on_member(now());
+}
+
+Task<OperationStep> Session::use(Run& run, Use step) {
+  run.lease.release();
+  auto found = co_await context_->member(step.member, step.deadline);
+  if (auto* sentence = std::get_if<std::string>(&found)) co_return run.machine.on_unreachable(*sentence, now());
+  run.lease = std::move(std::get<Lease>(found));
+  run.selected = false;
+  co_return run.machine.on_member(now());
+}
+
+Task<OperationStep> Session::send(Run& run, Send step) {
+  const bool edited = step.body || (run.request.flags & own_flags) != 0;
+  if (edited) {
+    const std::string_view body = step.body ? std::string_view(*step.body) : run.request.body;
+    run.rewritten = wire::make_message(run.request.header.request_id, 0, run.request.flags & ~own_flags, body,
+                                       run.request.sequences);
+  }
+  const auto bytes = edited ? std::string_view(run.rewritten) : run.frame;
+  note_sent(run);
+  backend_ = &*run.lease;
+  member_ = run.lease.member();
+  may_be_cut_ = run.machine.may_be_cut();
+  quiet_since_ = now();
+  const auto done = co_await backend_->exchange(bytes);
+  backend_ = nullptr;
+  auto& counters = context_->counters;
+  if (done.written) counters.bytes_to_server.add(bytes.size());
+  const auto lost = [&](const std::string& reason) {
+    run.lease.release();
+    if (!gone_) context_->upstream.backend_lost(member_, reason);
+    const auto written = done.written ? OperationMachine::Written::yes : OperationMachine::Written::no;
+    return run.machine.on_lost(written, reason, now());
+  };
+  if (!done.error.empty()) co_return lost(done.error);
+  counters.bytes_from_server.add(done.frame.size());
+  wire::Message message;
+  const auto error = wire::parse_message(done.frame, message);
+  if (error != wire::FrameError::none || (message.flags & wire::flag::more_to_come) != 0) {
+    run.lease->close();
+    co_return lost(error == wire::FrameError::none ? "the server streams what nobody asked for" : wire::sentence_of(error));
+  }
+  run.reply = done.frame;
+  const auto reply = wire::read_reply(message.body);
+  auto next = run.machine.on_reply(reply, replier(run, reply), now());
+  if (std::holds_alternative<Forward>(next)) {
+    note_reply(run, reply);
+  } else {
+    context_->upstream.backend_lost(member_, "a command was refused or interrupted");
+  }
+  co_return next;
+}
+
+/// Where a transaction is must be known before its fate is.
+void Session::note_sent(const Run& run) {
+  const auto& command = run.command;
+  if (!command.in_transaction || !command.transaction_number) return;
+  if (command.starts_transaction) {
+    context_->remember_transaction(command.session, {run.lease.member(), *command.transaction_number, command.writes});
+  } else if (command.writes) {
+    if (auto* place = context_->find_transaction(command.session, *command.transaction_number)) place->wrote = true;
+  }
+}
+
+void Session::note_reply(const Run& run, const wire::Reply& reply) {
+  const auto& command = run.command;
+  if (!reply.ok || !reply.cursor) return;
+  if (command.kind == CommandKind::get_more) {
+    if (*reply.cursor == 0) context_->forget_cursor(command.collection, command.cursor);
+    return;
+  }
+  if (*reply.cursor == 0) return;
+  const auto dot = reply.cursor_namespace.find('.');
+  if (dot != std::string_view::npos) {
+    context_->remember_cursor(reply.cursor_namespace.substr(dot + 1), *reply.cursor, run.lease.member());
+  }
+}
+
+/// A primary that another one has replaced still answers for a while: what it says is not believed.
+OperationMachine::Replier Session::replier(const Run& run, const wire::Reply& reply) {
+  const auto& command = run.command;
+  bool replaced = false;
+  if (command.kind == CommandKind::write || !reply.election_id.empty()) {
+    replaced = context_->members.is_outdated(reply.election_id) && !(command.majority && reply.ok && reply.write_concern_code == 0);
+  } else if (command.kind == CommandKind::read && run.selected && command.mode == wire::ReadMode::primary) {
+    const auto present = context_->upstream.ready_endpoint(Wish::primary);
+    replaced = present && *present != run.lease.member();
+  }
+  return replaced ? OperationMachine::Replier::replaced : OperationMachine::Replier::current;
+}
+
+}  // namespace holdfast::proxy::mongo

@@ -1,0 +1,222 @@
+// Attempts, probes and checks, all of them one hello.
+#include "proxy/mongo/standing.hpp"
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include "proxy/spawn.hpp"
+#include "proxy/waiting.hpp"
+
+namespace holdfast::proxy::mongo {
+
+namespace {
+
+/// Longest that a member which says nothing keeps the face from being shown.
+constexpr auto survey_time = std::chrono::seconds(2);
+
+Outcome failed(Failure failure, std::string error, std::string code = {}) {
+  Outcome outcome;
+  outcome.failure = failure;
+  outcome.error = std::move(error);
+  outcome.code = std::move(code);
+  return outcome;
+}
+
+}  // namespace
+
+struct MongoStanding::Impl : std::enable_shared_from_this<MongoStanding::Impl> {
+  Impl(Executor on, std::shared_ptr<const BackendSettings> with, Members& of, BufferPool& buffers, std::function<void()> tell)
+      : home(std::move(on)), settings(std::move(with)), members(of), pool(buffers), learnt(std::move(tell)), free(home),
+        answered(home) {}
+
+  const Executor home;
+  const std::shared_ptr<const BackendSettings> settings;
+  Members& members;
+  BufferPool& pool;
+  std::function<void()> learnt;
+  MongoStanding* owner = nullptr;
+  std::uint64_t era = 0;  // counts the closes
+  std::shared_ptr<Backend> backend;
+  std::size_t member = 0;
+  CoroutineLock free;           // one exchange at a time
+  /// A hello that was sent; a check whose time is up leaves it to the next one.
+  struct Ask {
+    bool done = false;
+    std::optional<wire::MemberHello> hello;
+  };
+  std::shared_ptr<Ask> asking;
+  Condition answered;
+
+  [[nodiscard]] std::size_t index_of(const config::HostPort& endpoint) const {
+    const auto& hosts = settings->uri.hosts;
+    return static_cast<std::size_t>(std::ranges::find(hosts, endpoint) - hosts.begin());
+  }
+  Outcome outcome_of(std::size_t index, const wire::MemberHello& hello);
+  Task<Outcome> attempt(config::HostPort endpoint, SteadyTime deadline, std::uint64_t in_era);
+  Task<Outcome> probe(config::HostPort endpoint, SteadyTime deadline);
+  Task<Outcome> check(SteadyTime deadline);
+  Task<> ask(std::shared_ptr<Backend> of, std::shared_ptr<Ask> into);
+  Task<> survey(std::size_t except);
+  Task<> watch(std::shared_ptr<Backend> watched, std::uint64_t in_era);
+  void drop() {
+    if (backend) backend->close();
+    backend.reset();
+    asking.reset();
+  }
+};
+
+/// A member that answers without being the primary is unfit; what may not be served at all cannot be reached.
+Outcome MongoStanding::Impl::outcome_of(std::size_t index, const wire::MemberHello& hello) {
+  const auto name = settings->uri.hosts[index].to_string();
+  if (auto sentence = members.note(index, hello); !sentence.empty()) return failed(Failure::unreachable, name + ": " + sentence);
+  learnt();
+  using Type = wire::MemberHello::Type;
+  Outcome outcome;
+  outcome.identity = hello.set_name;
+  switch (hello.type) {
+    case Type::primary:
+    case Type::standalone: outcome.role = Role::primary; break;
+    case Type::secondary:
+      outcome = failed(Failure::unfit, name + " is a secondary");
+      outcome.role = Role::standby;
+      break;
+    default: outcome = failed(Failure::unfit, name + " is neither a primary nor a secondary"); break;
+  }
+  return outcome;
+}
+
+Task<Outcome> MongoStanding::Impl::attempt(config::HostPort endpoint, SteadyTime deadline, std::uint64_t in_era) {
+  const auto self = shared_from_this();
+  const auto index = index_of(endpoint);
+  const auto started = std::chrono::steady_clock::now();
+  auto opened = co_await Backend::open(settings, endpoint, pool, Backend::Login::yes, deadline);
+  if (!opened.backend) co_return failed(opened.failure, opened.error, opened.code);
+  auto outcome = outcome_of(index, opened.hello);
+  outcome.latency = std::chrono::duration_cast<milliseconds>(std::chrono::steady_clock::now() - started);
+  if (outcome.failure == Failure::unfit) {
+    // It answers, and has another role: that is for the upstream to judge.
+    outcome.failure = Failure::none;
+    outcome.error.clear();
+    co_return outcome;
+  }
+  if (!outcome.ok() || era != in_era) co_return outcome;
+  drop();
+  backend = std::move(opened.backend);
+  member = index;
+  spawn_named(home, watch(backend, in_era), "standing connection", self);
+  spawn_named(home, survey(index), "survey of members", self);
+  co_return outcome;
+}
+
+Task<Outcome> MongoStanding::Impl::probe(config::HostPort endpoint, SteadyTime deadline) {
+  const auto self = shared_from_this();
+  const auto index = index_of(endpoint);
+  const auto opened = co_await Backend::open(settings, endpoint, pool, Backend::Login::no, deadline);
+  if (!opened.backend) co_return failed(opened.failure, opened.error, opened.code);
+  co_return outcome_of(index, opened.hello);
+}
+
+Task<Outcome> MongoStanding::Impl::check(SteadyTime deadline) {
+  const auto self = shared_from_this();
+  const auto asked = backend;
+  if (!asked) co_return failed(Failure::unreachable, "there is no connection to check");
+  const auto started = std::chrono::steady_clock::now();
+  // A hello may have ended before spawning it returns, where the connection is gone: then there is none to join.
+  const auto waited = asking ? asking : std::make_shared<Ask>();
+  if (!asking) {
+    asking = waited;
+    spawn_named(home, ask(asked, waited), "hello", self);
+  }
+  SteadyTimer limit(home, deadline);
+  limit.async_wait([this, self](const boost::system::error_code& error) {
+    if (!error) answered.notify();
+  });
+  while (!waited->done && std::chrono::steady_clock::now() < deadline) co_await answered.wait();
+  const auto& hello = waited->hello;
+  if (!hello || !hello->ok) {
+    const auto why = std::string(!waited->done ? "no answer to hello in time" : hello ? hello->error : "the connection was lost");
+    co_return failed(Failure::unreachable, why + (" (" + settings->uri.hosts[member].to_string() + ")"));
+  }
+  auto outcome = outcome_of(member, *hello);
+  if (outcome.failure == Failure::unfit) outcome.failure = Failure::none;
+  outcome.latency = std::chrono::duration_cast<milliseconds>(std::chrono::steady_clock::now() - started);
+  co_return outcome;
+}
+
+Task<> MongoStanding::Impl::ask(std::shared_ptr<Backend> of, std::shared_ptr<Ask> into) {
+  const auto self = shared_from_this();
+  const auto guard = co_await free.take();
+  into->hello = co_await of->hello(settings->uri.application_name);
+  into->done = true;
+  if (asking == into) asking.reset();
+  answered.notify();
+}
+
+Task<> MongoStanding::Impl::survey(std::size_t except) {
+  const auto self = shared_from_this();
+  const auto deadline = std::chrono::steady_clock::now() + survey_time;
+  for (std::size_t i = 0; i < settings->uri.hosts.size(); ++i) {
+    if (i == except) continue;
+    const auto outcome = co_await probe(settings->uri.hosts[i], deadline);
+    static_cast<void>(outcome);  // what it said is with the members
+  }
+  members.all_asked();
+  learnt();
+}
+
+/// Tells of the end of the standing connection. While an exchange is under way its own error tells.
+Task<> MongoStanding::Impl::watch(std::shared_ptr<Backend> watched, std::uint64_t in_era) {
+  const auto self = shared_from_this();
+  for (;;) {
+    co_await watched->wait_for_end();
+    if (era != in_era || backend != watched) co_return;
+    // A hello under way is what woke this up: it is looked at again once that is read.
+    while (free.held()) {
+      const auto guard = co_await free.take();
+      static_cast<void>(guard);
+    }
+    if (era != in_era || backend != watched) co_return;
+    if (watched->is_quiet()) continue;
+    const auto name = settings->uri.hosts[member].to_string();
+    drop();
+    if (owner != nullptr && owner->on_lost) {
+      const auto on_lost = owner->on_lost;  // a copy, because what is called may replace it
+      on_lost("the connection was lost (" + name + ")");
+    }
+    co_return;
+  }
+}
+
+MongoStanding::MongoStanding(Executor home, std::shared_ptr<const BackendSettings> settings, Members& members, BufferPool& pool,
+                             std::function<void()> learnt)
+    : impl_(std::make_shared<Impl>(std::move(home), std::move(settings), members, pool, std::move(learnt))) {
+  impl_->owner = this;
+}
+
+MongoStanding::~MongoStanding() {
+  impl_->owner = nullptr;
+  close();
+}
+
+Task<Outcome> MongoStanding::attempt(config::HostPort endpoint, SteadyTime deadline) {
+  const auto impl = impl_;
+  co_return co_await impl->attempt(std::move(endpoint), deadline, impl->era);
+}
+
+Task<Outcome> MongoStanding::probe(config::HostPort endpoint, SteadyTime deadline) {
+  const auto impl = impl_;
+  co_return co_await impl->probe(std::move(endpoint), deadline);
+}
+
+Task<Outcome> MongoStanding::check(SteadyTime deadline) {
+  const auto impl = impl_;
+  co_return co_await impl->check(deadline);
+}
+
+void MongoStanding::close() {
+  ++impl_->era;
+  impl_->drop();
+}
+
+}  // namespace holdfast::proxy::mongo

@@ -1,0 +1,1 @@
+holdfast_fuzzer(mongo_message SOURCES ${CMAKE_CURRENT_LIST_DIR}/mongo_message_fuzz.cpp LIBRARIES holdfast_mongo_operation_machine)

@@ -1,0 +1,343 @@
+"""The table of what a MongoDB client sees, row by row, with PyMongo on the model replica set: the driver's own listeners decide."""
+
+import threading
+
+import pytest
+from pymongo import MongoClient, UpdateOne
+from pymongo.errors import CursorNotFound, OperationFailure
+
+from support.holdfast import Background
+from support.mongo import ModelSet
+from support.mongo_listener import WatchedClient
+from support.waiting import wait_for
+
+
+@pytest.fixture(scope="module")
+def module_model():
+    model = ModelSet("--members", 3)
+    yield model
+    model.close()
+    assert "Traceback" not in model.problems, model.problems
+
+
+@pytest.fixture
+def model(module_model):
+    """A set with a primary that all follow, and an empty database."""
+    for number, member in enumerate(module_model.state()["members"]):
+        if not member["running"]:
+            module_model.do("start", member=number)
+        module_model.do("thaw", member=number, silent=0)
+        module_model.do("delay", member=number, ms=0)
+    module_model.do("heal")
+    try:
+        wait_for(lambda: settled(module_model), deadline=5.0)
+    except AssertionError:  # a member that the test before left behind begins anew
+        for number, member in enumerate(module_model.state()["members"]):
+            if member["role"] != "primary":
+                module_model.do("kill", member=number)
+                module_model.do("start", member=number)
+        wait_for(lambda: settled(module_model), what="a primary that all follow")
+    with MongoClient(module_model.uri()) as direct:
+        direct.drop_database("test")
+    return module_model
+
+
+def settled(model):
+    members = model.state()["members"]
+    roles = [one["role"] for one in members]
+    return model.primary() is not None and roles.count("primary") == 1 and len({one["log"] for one in members}) == 1
+
+
+@pytest.fixture
+def proxy(model, start_holdfast):
+    return start_holdfast(model.uri(), connection={"type": "mongodb", "reconnect": {"hang_timeout": "500ms"}})
+
+
+@pytest.fixture
+def watched(proxy):
+    one = WatchedClient(proxy.port)
+    proxy.clients.append(one)
+    one.collection.insert_one({"_id": "warm", "n": 0})
+    return one
+
+
+LOSSES = {
+    "kill": lambda model: model.do("kill", how="rst"),
+    "stepdown": lambda model: model.do("step_down"),
+    "stop": lambda model: model.do("stop"),
+    "cut": lambda model: model.do("drop_connections", how="rst"),
+}
+losses = pytest.mark.parametrize("loss", LOSSES)
+
+
+def n_of(model, key="warm"):
+    with MongoClient(model.uri()) as direct:
+        return direct.test.things.find_one({"_id": key})["n"]
+
+
+@losses
+def test_row_1_an_idle_client_notices_nothing(model, watched, proxy, loss):
+    LOSSES[loss](model)
+    wait_for(lambda: model.primary() is not None, what="a primary")
+    proxy.wait_for_state("connected")
+    assert watched.client.admin.command("ping")["ok"] == 1
+    assert watched.collection.find_one({"_id": "warm"})["n"] == 0
+    watched.saw_nothing()
+
+
+@losses
+def test_row_2_operations_that_find_no_primary_wait_for_one(model, watched, loss):
+    LOSSES[loss](model)
+    watched.collection.update_one({"_id": "warm"}, {"$inc": {"n": 1}})
+    assert watched.collection.find_one({"_id": "warm"})["n"] == 1
+    watched.collection.update_many({}, {"$inc": {"n": 1}})
+    assert watched.collection.count_documents({}) == 1
+    watched.client.test.create_collection("made_while_waiting")
+    assert n_of(model) == 2
+    watched.saw_nothing()
+
+
+def test_row_2_the_wait_ends_with_an_error_that_says_it_was_not_executed(model, start_holdfast):
+    proxy = start_holdfast(model.uri(), connection={"type": "mongodb", "reconnect": {"hold_timeout": "300ms"}})
+    watched = WatchedClient(proxy.port, retryWrites=False, retryReads=False)
+    proxy.clients.append(watched)
+    watched.collection.insert_one({"_id": "warm", "n": 0})
+    for member in range(3):
+        model.do("kill", member=member)
+    with pytest.raises(OperationFailure) as error:
+        watched.collection.update_one({"_id": "warm"}, {"$inc": {"n": 1}}, comment="not executed")
+    assert error.value.code in (133, 462), error.value.details
+    assert "not executed" in error.value.details["errmsg"]
+    with pytest.raises(OperationFailure) as limited:
+        watched.collection.find_one({}, max_time_ms=100)
+    assert limited.value.code == 50
+    assert not [line for line in watched.noticed.trouble if "failed:" not in line], watched.noticed.trouble
+
+
+@losses
+def test_row_3_a_read_in_flight_is_read_again(model, watched, loss):
+    model.do("delay", ms=400, commands=["find", "aggregate", "count", "distinct", "listCollections"], when="before")
+    reads = [Background(lambda: watched.collection.find_one({"_id": "warm"})["n"]),
+             Background(lambda: list(watched.collection.aggregate([{"$match": {"_id": "warm"}}]))[0]["n"]),
+             Background(lambda: len(watched.collection.distinct("n")) - 1),
+             Background(lambda: len(watched.client.test.list_collection_names()) - 1)]
+    wait_for(lambda: len(watched.noticed.commands) >= 5, what="four reads sent")
+    LOSSES[loss](model)
+    assert [read.result() for read in reads] == [0, 0, 0, 0]
+    watched.saw_nothing()
+
+
+@losses
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_row_4_a_numbered_write_in_flight_happens_once(model, watched, loss, when):
+    commands = ["insert", "update", "delete", "findAndModify"]
+    watched.collection.insert_many([{"_id": f"d{i}", "n": 0} for i in range(3)])
+    model.do("delay", ms=300, commands=commands, when=when)
+    before = len(watched.noticed.commands)
+    writes = [Background(lambda: watched.collection.update_one({"_id": "warm"}, {"$inc": {"n": 1}}).modified_count),
+              Background(lambda: watched.collection.insert_one({"_id": "new", "n": 1}).acknowledged),
+              Background(lambda: watched.collection.delete_one({"_id": "d0"}).deleted_count),
+              Background(lambda: watched.collection.find_one_and_update({"_id": "d1"}, {"$inc": {"n": 1}})["n"] + 1),
+              Background(lambda: watched.collection.bulk_write([UpdateOne({"_id": "d2"}, {"$inc": {"n": 1}}), UpdateOne({"_id": "d2"}, {"$inc": {"n": 1}})]).modified_count // 2)]
+    wait_for(lambda: len(watched.noticed.commands) >= before + 5, what="five writes sent")
+    LOSSES[loss](model)
+    assert [write.result() for write in writes] == [1, True, 1, 1, 1]
+    assert (n_of(model), n_of(model, "new"), n_of(model, "d1"), n_of(model, "d2")) == (1, 1, 1, 2)
+    watched.saw_nothing()
+
+
+@pytest.mark.parametrize("form,code", [("top", 11602), ("writeErrors", 11602), ("writeErrors", 189), ("writeConcernError", 11602),
+                                       ("top", 91), ("top", 11600), ("close", 0)])
+def test_row_4_an_executed_write_that_is_answered_with_a_state_change_happens_once(model, watched, form, code):
+    model.do("answer_instead", commands=["update"], times=1, form=form, code=code)
+    assert watched.collection.update_one({"_id": "warm"}, {"$inc": {"n": 1}}).modified_count == 1
+    assert n_of(model) == 1
+    watched.saw_nothing()
+
+
+@pytest.mark.parametrize("form,code", [("top", 11602), ("writeErrors", 11602), ("top", 91), ("close", 0)])
+def test_row_5_an_update_of_many_whose_outcome_is_unknown_says_so_and_is_not_repeated(model, watched, form, code):
+    model.do("answer_instead", commands=["update"], times=1, form=form, code=code)
+    with pytest.raises(OperationFailure) as error:
+        watched.collection.update_many({}, {"$inc": {"n": 1}})
+    assert error.value.code == 6 and "outcome unknown" in error.value.details["errmsg"], error.value.details
+    assert not error.value.has_error_label("RetryableWriteError")
+    assert n_of(model) == 1
+    assert watched.collection.update_one({"_id": "warm"}, {"$inc": {"n": 1}}).modified_count == 1
+    assert not [line for line in watched.noticed.trouble if "update failed" not in line], watched.noticed.trouble
+
+
+def test_row_6_an_unacknowledged_write_survives_a_stepdown_and_its_client_keeps_its_connection(model, watched):
+    model.do("step_down")
+    watched.unsafe.update_one({"_id": "warm"}, {"$inc": {"n": 1}})
+    assert watched.collection.find_one({"_id": "warm"})["n"] == 1
+    watched.saw_nothing()
+
+
+@pytest.mark.parametrize("loss", ["stepdown", "cut"])
+def test_row_7_an_open_cursor_goes_on_where_its_process_lives(model, proxy, watched, loss):
+    watched.collection.insert_many([{"k": i} for i in range(50)])
+    cursor = watched.collection.find({"k": {"$exists": True}}, batch_size=7)
+    first = next(cursor)["k"]
+    LOSSES[loss](model)
+    if loss == "cut":
+        proxy.wait_for_log("connection lost to main")  # a getMore in flight would be another row
+    assert [first] + [one["k"] for one in cursor] == list(range(50))
+    watched.saw_nothing()
+
+
+def test_row_8_a_cursor_of_a_dead_process_is_not_found_and_says_why(model, watched):
+    watched.collection.insert_many([{"k": i} for i in range(50)])
+    cursor = watched.collection.find({}, batch_size=7)
+    next(cursor)
+    model.do("kill", how="rst")
+    with pytest.raises(CursorNotFound) as error:
+        list(cursor)
+    assert "holdfast: the cursor was lost" in error.value.details["errmsg"]
+    assert watched.collection.find_one({"_id": "warm"})["n"] == 0
+    assert not [line for line in watched.noticed.trouble if not line.startswith(("getMore failed", "killCursors failed"))], watched.noticed.trouble
+
+
+def test_row_8_a_change_stream_resumes_and_misses_nothing(model, watched):
+    with watched.collection.watch(max_await_time_ms=200) as stream:
+        watched.collection.insert_one({"_id": "a"})
+        assert stream.next()["documentKey"]["_id"] == "a"
+        model.do("kill", how="rst")
+        watched.collection.insert_one({"_id": "b"})
+        assert stream.next()["documentKey"]["_id"] == "b"
+    assert not [line for line in watched.noticed.trouble if not line.startswith("getMore failed")], watched.noticed.trouble
+
+
+def test_row_9_a_transaction_goes_on_after_its_connection_was_cut(model, proxy, watched):
+    with watched.client.start_session() as session, session.start_transaction():
+        watched.collection.update_one({"_id": "warm"}, {"$inc": {"n": 1}}, session=session)
+        model.do("drop_connections", how="rst")
+        proxy.wait_for_log("connection lost to main")  # the cut has arrived, and no statement is in flight
+        watched.collection.insert_one({"_id": "in", "n": 1}, session=session)
+    assert (n_of(model), n_of(model, "in")) == (1, 1)
+    watched.saw_nothing()
+
+
+@pytest.mark.parametrize("loss", ["kill", "stepdown"])
+def test_rows_9_and_10_a_lost_transaction_runs_again_as_a_whole(model, watched, loss):
+    runs = []
+
+    def body(session):
+        runs.append(1)
+        watched.collection.update_one({"_id": "warm"}, {"$inc": {"n": 1}}, session=session)
+        if len(runs) == 1:
+            LOSSES[loss](model)
+        watched.collection.update_one({"_id": "warm"}, {"$inc": {"n": 10}}, session=session)
+
+    with watched.client.start_session() as session:
+        session.with_transaction(body)
+    assert len(runs) == 2
+    assert n_of(model) == 11
+    only_errors = [line for line in watched.noticed.trouble if not line.startswith(("update failed", "abortTransaction failed"))]
+    assert not only_errors, only_errors
+
+
+@pytest.mark.parametrize("form,code", [("top", 11602), ("top", 91), ("writeConcernError", 11602), ("close", 0)])
+def test_row_11_a_commit_whose_answer_was_lost_is_committed_once(model, watched, form, code):
+    runs = []
+
+    def body(session):
+        runs.append(1)
+        watched.collection.update_one({"_id": "warm"}, {"$inc": {"n": 1}}, session=session)
+
+    model.do("answer_instead", commands=["commitTransaction"], times=1, form=form, code=code)
+    with watched.client.start_session() as session:
+        session.with_transaction(body)
+    assert len(runs) == 1
+    assert n_of(model) == 1
+    watched.saw_nothing()
+
+
+def test_row_11_a_commit_of_a_transaction_that_only_read_survives_the_primary(model, watched):
+    with watched.client.start_session() as session, session.start_transaction():
+        assert watched.collection.find_one({"_id": "warm"}, session=session)["n"] == 0
+        model.do("kill", how="rst")
+    watched.saw_nothing()
+
+
+def test_a_frozen_primary_is_left_for_the_one_that_the_others_elect(model, watched):
+    old = model.primary()
+    model.do("freeze", member=old)
+    watched.collection.update_one({"_id": "warm"}, {"$inc": {"n": 1}})
+    assert model.primary() != old
+    model.do("thaw", member=old, silent=0)
+    wait_for(lambda: settled_roughly(model), deadline=20.0, what="one primary and two who follow it")
+    assert watched.collection.find_one({"_id": "warm"})["n"] == 1
+    assert n_of(model) == 1
+    watched.saw_nothing()
+
+
+def test_an_oracle_of_concurrent_writers_loses_nothing_and_doubles_nothing(model, watched):
+    """Eight writers with unique ids under six losses: a counter and a list, both exact at the end."""
+    watched.collection.insert_one({"_id": "list", "ids": []})
+    ended = threading.Event()
+    done = []
+
+    def write(writer):
+        number = 0
+        while not ended.is_set():
+            identity = f"{writer}-{number}"
+            watched.collection.update_one({"_id": "warm"}, {"$inc": {"n": 1}})
+            watched.collection.update_one({"_id": "list"}, {"$push": {"ids": identity}})
+            done.append(identity)
+            number += 1
+
+    writers = [Background(write, writer) for writer in range(8)]
+    try:
+        for loss in ("stepdown", "kill", "cut", "stepdown", "stop", "kill"):
+            before = len(done)
+            wait_for(lambda seen=before: len(done) > seen + 16, what="writes go on")
+            LOSSES[loss](model)
+            wait_for(lambda: model.primary() is not None, what="a primary")
+            for number, member in enumerate(model.state()["members"]):
+                if not member["running"]:
+                    model.do("start", member=number)
+            wait_for(lambda: settled_roughly(model), what="a set of three")
+    finally:
+        ended.set()
+    for writer in writers:
+        writer.result()
+    stored = watched.collection.find_one({"_id": "list"})["ids"]
+    assert sorted(stored) == sorted(done)
+    assert n_of(model) == len(done)
+    watched.saw_nothing()
+
+
+def settled_roughly(model):
+    roles = [one["role"] for one in model.state()["members"]]
+    return roles.count("primary") == 1 and roles.count("secondary") == 2
+
+
+def test_a_standalone_is_shown_as_one_and_nothing_is_doubled(start_holdfast):
+    with ModelSet("--standalone") as model:
+        proxy = start_holdfast(model.uri(), connection={"type": "mongodb"})
+        watched = WatchedClient(proxy.port, retryWrites=False)
+        proxy.clients.append(watched)
+        watched.collection.insert_one({"_id": "warm", "n": 0})
+        assert watched.client.topology_description.topology_type_name == "Single"
+        assert "setName" not in watched.client.admin.command("hello")
+        model.do("answer_instead", commands=["update"], times=1, form="close")
+        with pytest.raises(OperationFailure) as error:
+            watched.collection.update_one({"_id": "warm"}, {"$inc": {"n": 1}})
+        assert error.value.code == 6 and "outcome unknown" in error.value.details["errmsg"]
+        assert watched.collection.find_one({"_id": "warm"})["n"] == 1
+        model.do("answer_instead", commands=["find"], times=1, form="close")
+        assert watched.collection.find_one({"_id": "warm"})["n"] == 1
+        assert not [line for line in watched.noticed.trouble if "update failed" not in line], watched.noticed.trouble
+
+
+def test_a_thousand_client_sockets_are_few_at_the_server(model, start_holdfast):
+    proxy = start_holdfast(model.uri(), connection={"type": "mongodb", "pool_max": 8})
+    watched = WatchedClient(proxy.port, maxPoolSize=200)
+    proxy.clients.append(watched)
+    watched.collection.insert_one({"_id": "warm", "n": 0})
+    model.do("delay", ms=20, commands=["find"], when="before")
+    reads = [Background(lambda: watched.collection.find_one({"_id": "warm"})["n"]) for _ in range(60)]
+    assert [read.result() for read in reads] == [0] * 60
+    assert watched.noticed.connections > 20
+    watched.saw_nothing()

@@ -1,0 +1,79 @@
+"""Starts a model replica set as a process of its own and drives it through its control port."""
+
+import json
+import select
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+TESTS = Path(__file__).resolve().parent.parent
+
+
+class ModelSet:
+    """`python -m support.mongo_model` with these arguments; a context manager."""
+
+    def __init__(self, *arguments, deadline=10.0):
+        self.process = subprocess.Popen([sys.executable, "-m", "support.mongo_model", *map(str, arguments)], cwd=TESTS,
+                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        started = time.monotonic()
+        if not select.select([self.process.stdout], [], [], deadline)[0]:
+            self.process.kill()
+            raise AssertionError(f"the model set said nothing within {deadline} s: {self.process.communicate()[1].decode()}")
+        line = self.process.stdout.readline()
+        if not line:
+            raise AssertionError(f"the model set did not start: {self.process.communicate()[1].decode()}")
+        self.start_seconds = time.monotonic() - started
+        self.ready = json.loads(line)
+        self.members = self.ready["members"]
+        self.mongos = self.ready["mongos"]
+        self.name = self.ready["set"]
+        self._control = socket.create_connection(("127.0.0.1", self.ready["control"]), timeout=30)
+        self._lines = self._control.makefile("rwb")
+
+    def do(self, order, **more):
+        """Sends one order and returns its answer; an order that fails is an assertion error."""
+        answer = self.ask(order, **more)
+        assert answer["ok"], f"{order} {more}: {answer['error']}"
+        return answer
+
+    def ask(self, order, **more):
+        """The same, but a failure is returned."""
+        self._lines.write(json.dumps({"do": order, **more}).encode() + b"\n")
+        self._lines.flush()
+        return json.loads(self._lines.readline())
+
+    def state(self, member=None):
+        state = self.do("state")
+        return state if member is None else state["members"][member]
+
+    def primary(self):
+        """The writable primary's number, or None."""
+        return self.state()["primary"]
+
+    def uri(self, **options):
+        wanted = {**({"replicaSet": self.name} if self.name else {}), **options}
+        query = "&".join(f"{name}={value}" for name, value in wanted.items())
+        return f"mongodb://{','.join(self.members)}/" + (f"?{query}" if query else "")
+
+    def close(self):
+        for stream in (self._lines, self._control):
+            stream.close()
+        self.process.terminate()
+        try:
+            self.process.wait(5)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.problems = self.process.stderr.read().decode()
+        self.process.stdout.close()
+        self.process.stderr.close()
+
+    problems = ""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()

@@ -1,0 +1,71 @@
+// Connection strings of MongoDB's drivers: what is taken from them, and what is refused rather than passed over.
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "config/load.hpp"
+
+namespace holdfast::config {
+namespace {
+
+MongoUri good(const std::string& text) {
+  std::string error;
+  auto uri = parse_mongo_uri(text, error);
+  EXPECT_TRUE(uri) << text << ": " << error;
+  return uri.value_or(MongoUri{});
+}
+
+std::string error_of(const std::string& text) {
+  std::string error;
+  EXPECT_FALSE(parse_mongo_uri(text, error)) << text;
+  EXPECT_FALSE(error.empty()) << text;
+  return error;
+}
+
+TEST(MongoUri, hosts_have_the_usual_port_where_they_name_none) {
+  const auto uri = good("mongodb://a,b:1,[::1]:27018,[::2]");
+  ASSERT_EQ(uri.hosts.size(), 4U);
+  EXPECT_EQ(uri.hosts[0].to_string(), "a:27017");
+  EXPECT_EQ(uri.hosts[1].to_string(), "b:1");
+  EXPECT_EQ(uri.hosts[2].to_string(), "[::1]:27018");
+  EXPECT_EQ(uri.hosts[3].to_string(), "[::2]:27017");
+  EXPECT_TRUE(uri.user.empty());
+}
+
+TEST(MongoUri, a_login_is_decoded_and_goes_to_its_database) {
+  const auto uri = good("mongodb://app:p%40s%3As@db/shop?replicaSet=rs0&appName=web%20shop");
+  EXPECT_EQ(uri.user, "app");
+  EXPECT_EQ(uri.password.reveal(), "p@s:s");
+  EXPECT_EQ(uri.auth_database, "shop");
+  EXPECT_EQ(uri.replica_set, "rs0");
+  EXPECT_EQ(uri.application_name, "web shop");
+  EXPECT_EQ(good("mongodb://app:x@db/shop?authSource=users").auth_database, "users");
+  EXPECT_EQ(good("mongodb://app:x@db").auth_database, "admin");
+  EXPECT_EQ(good("mongodb://app:x@db/?authMechanism=SCRAM-SHA-256").user, "app");
+}
+
+TEST(MongoUri, options_know_no_case_and_those_of_a_drivers_own_pools_mean_nothing) {
+  const auto uri = good("mongodb://db/?REPLICASET=rs&retryWrites=false&maxPoolSize=5&w=majority&connectTimeoutMS=1500&directconnection=true");
+  EXPECT_EQ(uri.replica_set, "rs");
+  EXPECT_EQ(uri.connect_timeout, milliseconds(1500));
+  EXPECT_TRUE(uri.direct);
+}
+
+TEST(MongoUri, what_cannot_be_done_is_refused) {
+  for (const char* text : {"mongodb://db/?tls=true", "mongodb://db/?ssl=true", "mongodb://db/?authMechanism=MONGODB-X509",
+                           "mongodb://db/?loadBalanced=true", "mongodb+srv://db", "mongodb://%2Ftmp%2Fmongodb-27017.sock",
+                           "mongodb://a,b/?directConnection=true", "mongodb://db/?noSuchOption=1"}) {
+    static_cast<void>(error_of(text));
+  }
+}
+
+TEST(MongoUri, what_is_none_is_refused_without_its_password) {
+  for (const char* text : {"", "mongodb://", "mongodb://:27017", "mongodb://a,", "mongodb://a:0", "mongodb://a:70000", "mongodb://a:x",
+                           "mongodb://[::1", "mongodb://@a", "mongodb://a/?x", "mongodb://a/%zz", "http://a",
+                           "mongodb://app:secret@a:port", "mongodb://app:secret@a/?tls=maybe", "mongodb://app:secret%@a"}) {
+    EXPECT_EQ(error_of(text).find("secret"), std::string::npos) << text;
+  }
+}
+
+}  // namespace
+}  // namespace holdfast::config

@@ -1,0 +1,199 @@
+// What each command is taken for, by name and fields, and the few bodies that are changed.
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+#include "protocol/mongo/command.hpp"
+#include "protocol/mongo/document.hpp"
+
+namespace holdfast::mongo {
+namespace {
+
+using Kind = CommandKind;
+
+std::string list_of(const std::vector<std::string>& documents) {
+  Writer list;
+  for (std::size_t i = 0; i < documents.size(); ++i) list.document(std::to_string(i), documents[i]);
+  return list.finish();
+}
+
+/// A command whose views outlive the call: the message is kept by the test.
+struct Given {
+  explicit Given(std::string text, std::vector<Sequence> sequences = {}) : body(std::move(text)) {
+    message.body = body;
+    message.sequences = std::move(sequences);
+    command = read_command(message);
+  }
+  Given(const Given&) = delete;
+  Given& operator=(const Given&) = delete;
+  std::string body;
+  Message message;
+  Command command;
+};
+
+std::string named(std::string_view name, std::string_view value = "c") {
+  Writer writer;
+  return writer.text(name, value).text("$db", "app").finish();
+}
+
+std::string session_id() {
+  Writer id;
+  return id.binary("id", "0123456789abcdef", 4).finish();
+}
+
+std::string write_body(std::string_view name, std::string_view key, const std::vector<std::string>& statements, bool numbered = true) {
+  Writer writer;
+  writer.text(name, "c").array(key, list_of(statements)).document("lsid", session_id());
+  if (numbered) writer.int64("txnNumber", 3);
+  return writer.text("$db", "app").finish();
+}
+
+std::string statement(bool multi) {
+  Writer writer;
+  return writer.document("q", empty_document).document("u", empty_document).boolean("multi", multi).finish();
+}
+
+std::string deletion(int limit) {
+  Writer writer;
+  return writer.document("q", empty_document).int32("limit", limit).finish();
+}
+
+TEST(MongoCommand, has_the_kind_of_its_name) {
+  const std::pair<const char*, Kind> cases[] = {
+      {"hello", Kind::hello},          {"isMaster", Kind::hello},   {"ismaster", Kind::hello},      {"saslStart", Kind::authentication},
+      {"find", Kind::read},            {"count", Kind::read},       {"listIndexes", Kind::read},    {"ping", Kind::read},
+      {"insert", Kind::write},         {"update", Kind::write},     {"findAndModify", Kind::write}, {"getMore", Kind::get_more},
+      {"killCursors", Kind::kill_cursors}, {"commitTransaction", Kind::commit}, {"abortTransaction", Kind::abort},
+      {"endSessions", Kind::sessions}, {"create", Kind::other},     {"drop", Kind::other},          {"mapReduce", Kind::other},
+      {"createIndexes", Kind::other},  {"FIND", Kind::other},       {"getLastError", Kind::refused}, {"whatsmyuri", Kind::own}};
+  for (const auto& [name, kind] : cases) EXPECT_EQ(Given(named(name)).command.kind, kind) << name;
+}
+
+TEST(MongoCommand, an_aggregate_is_a_read_only_where_no_stage_writes) {
+  const auto aggregate = [](const std::vector<std::string>& stages) {
+    Writer writer;
+    return Given(writer.text("aggregate", "c").array("pipeline", list_of(stages)).text("$db", "app").finish()).command.kind;
+  };
+  EXPECT_EQ(aggregate({}), Kind::read);
+  EXPECT_EQ(aggregate({named("$match"), named("$changeStream")}), Kind::read);
+  EXPECT_EQ(aggregate({named("$match"), named("$out")}), Kind::other);
+  EXPECT_EQ(aggregate({named("$merge")}), Kind::other);
+  EXPECT_EQ(Given(named("aggregate")).command.kind, Kind::other) << "no pipeline: its server says what is wrong";
+}
+
+TEST(MongoCommand, a_write_is_deduplicated_only_with_session_and_number_and_one_document_a_statement) {
+  EXPECT_TRUE(is_deduplicated(Given(write_body("update", "updates", {statement(false), statement(false)})).command));
+  EXPECT_FALSE(is_deduplicated(Given(write_body("update", "updates", {statement(false), statement(true)})).command));
+  EXPECT_TRUE(is_deduplicated(Given(write_body("delete", "deletes", {deletion(1)})).command));
+  EXPECT_FALSE(is_deduplicated(Given(write_body("delete", "deletes", {deletion(0)})).command));
+  EXPECT_FALSE(is_deduplicated(Given(write_body("delete", "deletes", {named("q")})).command)) << "no limit is no limit of one";
+  EXPECT_TRUE(is_deduplicated(Given(write_body("insert", "documents", {named("a")})).command));
+  EXPECT_FALSE(is_deduplicated(Given(write_body("insert", "documents", {named("a")}, false)).command));
+}
+
+TEST(MongoCommand, statements_in_a_sequence_count_as_those_in_the_body) {
+  const auto many = statement(false) + statement(true);
+  Writer writer;
+  const Given given(writer.text("update", "c").document("lsid", session_id()).int64("txnNumber", 1).text("$db", "app").finish(),
+                    {{"updates", many}});
+  EXPECT_EQ(given.command.statements, 2U);
+  EXPECT_TRUE(given.command.multiple);
+}
+
+TEST(MongoCommand, a_field_that_stands_twice_makes_it_one_that_is_never_repeated) {
+  Writer writer;
+  const Given given(writer.text("insert", "c").array("documents", list_of({named("a")})).document("lsid", session_id())
+                        .int64("txnNumber", 1).int64("txnNumber", 2).finish());
+  EXPECT_FALSE(is_deduplicated(given.command));
+  Writer read;
+  EXPECT_EQ(Given(read.text("find", "c").text("find", "d").finish()).command.kind, Kind::other);
+}
+
+TEST(MongoCommand, transaction_fields_write_concern_and_time_limit_are_read) {
+  Writer concern, writer;
+  concern.int32("w", 0);
+  const Given given(writer.text("insert", "c").boolean("autocommit", false).boolean("startTransaction", true)
+                        .document("writeConcern", concern.finish()).int32("maxTimeMS", 250).text("$db", "app").finish());
+  EXPECT_TRUE(given.command.in_transaction && given.command.starts_transaction);
+  EXPECT_FALSE(given.command.acknowledged);
+  EXPECT_EQ(given.command.time_limit, 250);
+  EXPECT_EQ(given.command.database, "app");
+  EXPECT_EQ(given.command.collection, "c");
+}
+
+TEST(MongoCommand, cursors_are_read) {
+  Writer more;
+  const Given next(more.int64("getMore", 99).text("collection", "c").text("$db", "app").finish());
+  EXPECT_EQ(next.command.cursor, 99);
+  EXPECT_EQ(next.command.collection, "c");
+  Writer ids, kill;
+  ids.int64("0", 5).int64("1", 6);
+  const Given killed(kill.text("killCursors", "c").array("cursors", ids.finish()).finish());
+  EXPECT_EQ(killed.command.cursors, (std::vector<std::int64_t>{5, 6}));
+}
+
+TEST(MongoCommand, a_read_preference_wants_tags_unless_any_member_will_do) {
+  const auto preference = [](const std::vector<std::string>& sets) {
+    Writer inner, writer;
+    inner.text("mode", "nearest").array("tags", list_of(sets));
+    Given given(writer.text("find", "c").document("$readPreference", inner.finish()).finish());
+    EXPECT_EQ(given.command.mode, ReadMode::nearest);
+    return given.command.wants_tags;
+  };
+  EXPECT_FALSE(preference({}));
+  EXPECT_TRUE(preference({named("dc")}));
+  EXPECT_FALSE(preference({named("dc"), std::string(empty_document)}));
+}
+
+TEST(MongoCommand, a_repeated_commit_waits_for_the_majority_and_keeps_its_other_fields) {
+  Writer concern, writer;
+  concern.int32("w", 1).boolean("j", true);
+  const auto body = writer.int32("commitTransaction", 1).document("writeConcern", concern.finish()).int64("txnNumber", 4)
+                        .text("$db", "admin").finish();
+  const auto repeated = body_of_repeated_commit(body);
+  const auto now = find(repeated, "writeConcern")->bytes;
+  EXPECT_EQ(find(now, "w")->bytes, "majority");
+  EXPECT_EQ(find(now, "wtimeout")->integer, 10'000);
+  EXPECT_TRUE(find(now, "j")->truth());
+  EXPECT_EQ(find(repeated, "txnNumber")->integer, 4);
+  const auto twice = body_of_repeated_commit(repeated);
+  EXPECT_EQ(find(find(twice, "writeConcern")->bytes, "wtimeout")->integer, 10'000);
+  EXPECT_EQ(twice.size(), repeated.size()) << "no field stands there twice";
+}
+
+TEST(MongoCommand, a_wtimeout_of_the_client_stays) {
+  Writer concern, writer;
+  concern.int32("wtimeout", 77);
+  const auto repeated = body_of_repeated_commit(writer.int32("commitTransaction", 1).document("writeConcern", concern.finish()).finish());
+  EXPECT_EQ(find(find(repeated, "writeConcern")->bytes, "wtimeout")->integer, 77);
+}
+
+TEST(MongoCommand, its_time_limit_can_be_changed_and_nothing_else) {
+  Writer writer;
+  const auto body = writer.text("find", "c").int32("maxTimeMS", 500).text("$db", "app").finish();
+  const auto changed = body_with_time_limit(body, 120);
+  EXPECT_EQ(find(changed, "maxTimeMS")->integer, 120);
+  EXPECT_EQ(find(changed, "find")->bytes, "c");
+  EXPECT_EQ(find(changed, "$db")->bytes, "app");
+}
+
+TEST(MongoCommand, an_abort_names_the_transaction_of_the_statement) {
+  const auto abort = body_of_abort(write_body("insert", "documents", {named("a")}));
+  EXPECT_EQ(Given(abort).command.kind, Kind::abort);
+  EXPECT_EQ(find(abort, "txnNumber")->integer, 3);
+  EXPECT_EQ(find(find(abort, "lsid")->bytes, "id")->bytes, "0123456789abcdef");
+  EXPECT_FALSE(find(abort, "autocommit")->truth());
+}
+
+TEST(MongoCommand, a_body_that_breaks_off_is_never_one_to_repeat) {
+  const auto body = write_body("insert", "documents", {named("a")});
+  for (std::size_t size = 0; size < body.size(); ++size) {
+    const Given given(body.substr(0, size));
+    EXPECT_FALSE(is_deduplicated(given.command)) << size;
+    EXPECT_NE(given.command.kind, Kind::read) << size;
+  }
+}
+
+}  // namespace
+}  // namespace holdfast::mongo

@@ -1,0 +1,136 @@
+// What members say, what clients ask, and the face that they are shown.
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "protocol/mongo/hello.hpp"
+
+namespace holdfast::mongo {
+namespace {
+
+using Type = MemberHello::Type;
+
+const ObjectId process{'p', 'r', 'o', 'c', 'e', 's', 's', '0', '0', '0', '0', '1'};
+
+Writer member() {
+  Writer writer;
+  writer.int32("minWireVersion", 0).int32("maxWireVersion", 9).int32("logicalSessionTimeoutMinutes", 30).real("ok", 1);
+  return writer;
+}
+
+Face mongos_face() {
+  Face face;
+  face.wire_max = 9;
+  face.session_timeout_minutes = 30;
+  face.version = {process, 3};
+  return face;
+}
+
+std::string version(const ObjectId& id, std::int64_t counter) {
+  Writer writer;
+  return writer.object_id("processId", id).int64("counter", counter).finish();
+}
+
+int error_of(Writer& writer, FaceKind kind = FaceKind::mongos) {
+  auto face = mongos_face();
+  face.kind = kind;
+  return read_hello_request(writer.finish(), face).error_code;
+}
+
+TEST(MongoHello, the_type_of_a_member_follows_its_fields) {
+  const auto type = [](Writer writer) { return read_member_hello(writer.finish()).type; };
+  EXPECT_EQ(type(member().boolean("ismaster", true)), Type::standalone);
+  EXPECT_EQ(type(member().boolean("ismaster", true).text("msg", "isdbgrid")), Type::mongos);
+  EXPECT_EQ(type(member().text("setName", "rs").boolean("ismaster", true)), Type::primary);
+  EXPECT_EQ(type(member().text("setName", "rs").boolean("isWritablePrimary", true)), Type::primary);
+  EXPECT_EQ(type(member().text("setName", "rs").boolean("ismaster", false).boolean("secondary", true)), Type::secondary);
+  EXPECT_EQ(type(member().text("setName", "rs").boolean("arbiterOnly", true)), Type::arbiter);
+  EXPECT_EQ(type(member().text("setName", "rs").boolean("secondary", false)), Type::other);
+  EXPECT_EQ(type(member().boolean("isreplicaset", true)), Type::uninitialised);
+}
+
+TEST(MongoHello, only_a_set_with_sessions_deduplicates) {
+  EXPECT_TRUE(read_member_hello(member().text("setName", "rs").finish()).deduplicates());
+  EXPECT_FALSE(read_member_hello(member().finish()).deduplicates());
+  Writer old;
+  old.text("setName", "rs").int32("maxWireVersion", 9).real("ok", 1);
+  EXPECT_FALSE(read_member_hello(old.finish()).deduplicates()) << "no sessions";
+}
+
+TEST(MongoHello, an_answer_that_breaks_off_is_no_answer) {
+  const auto whole = member().text("setName", "rs").finish();
+  EXPECT_TRUE(read_member_hello(whole).ok);
+  for (std::size_t size = 0; size < whole.size(); ++size) EXPECT_FALSE(read_member_hello(whole.substr(0, size)).ok) << size;
+}
+
+TEST(MongoHello, ours_names_us_once_and_never_as_an_internal_client) {
+  const auto first = make_first_hello("shop"), next = make_next_hello();
+  EXPECT_EQ(find(find(find(first, "client")->bytes, "application")->bytes, "name")->bytes, "shop");
+  EXPECT_FALSE(find(first, "internalClient") || find(next, "internalClient") || find(next, "client"));
+}
+
+TEST(MongoHello, the_mongos_face_says_what_a_mongos_says_and_nothing_of_a_set) {
+  HelloRequest request;
+  request.legacy = true;
+  request.hello_ok = true;
+  const auto body = make_face_hello(mongos_face(), request, {1234, 7, {}, {}});
+  const auto seen = read_member_hello(body);
+  EXPECT_EQ(seen.type, Type::mongos);
+  EXPECT_TRUE(seen.ok);
+  EXPECT_EQ(seen.wire_max, 9);
+  EXPECT_EQ(seen.session_timeout_minutes, 30);
+  EXPECT_EQ(seen.topology_version, mongos_face().version);
+  EXPECT_TRUE(find(body, "ismaster")->truth() && find(body, "helloOk")->truth());
+  for (const char* key : {"setName", "hosts", "me", "primary", "secondary", "electionId", "isWritablePrimary", "saslSupportedMechs"}) {
+    EXPECT_FALSE(find(body, key)) << key;
+  }
+}
+
+TEST(MongoHello, the_standalone_face_is_a_standalone_and_hello_is_answered_as_hello) {
+  auto face = mongos_face();
+  face.kind = FaceKind::standalone;
+  face.session_timeout_minutes.reset();
+  const auto body = make_face_hello(face, {}, {});
+  EXPECT_EQ(read_member_hello(body).type, Type::standalone);
+  EXPECT_TRUE(find(body, "isWritablePrimary"));
+  EXPECT_FALSE(find(body, "ismaster") || find(body, "logicalSessionTimeoutMinutes") || find(body, "helloOk"));
+}
+
+TEST(MongoHello, a_request_is_read) {
+  Writer application, driver, client, writer;
+  application.text("name", "shop");
+  driver.text("name", "PyMongo");
+  client.document("application", application.finish()).document("driver", driver.finish());
+  writer.int32("ismaster", 1).boolean("helloOk", true).text("backpressure", "2").document("client", client.finish());
+  writer.document("topologyVersion", version(process, 3)).int32("maxAwaitTimeMS", 10'000);
+  const auto request = read_hello_request(writer.finish(), mongos_face());
+  EXPECT_EQ(request.error_code, 0);
+  EXPECT_TRUE(request.legacy && request.hello_ok && request.backpressure && request.has_metadata);
+  EXPECT_EQ(request.application, "shop");
+  EXPECT_EQ(request.driver, "PyMongo");
+  EXPECT_EQ(request.topology_version, mongos_face().version);
+  EXPECT_EQ(request.await_milliseconds, 10'000);
+}
+
+TEST(MongoHello, awaiting_is_refused_with_the_codes_of_the_server_that_the_face_shows) {
+  const auto version_only = [] { return Writer().int32("hello", 1).document("topologyVersion", version(process, 3)); };
+  const auto both = [&](std::int64_t counter, int await) {
+    return Writer().int32("hello", 1).document("topologyVersion", version(process, counter)).int32("maxAwaitTimeMS", await);
+  };
+  auto one = version_only(), same = version_only(), negative = both(3, -1), future = both(4, 1), older = both(2, 1), minus = both(-1, 1);
+  EXPECT_EQ(error_of(one), 51760);
+  EXPECT_EQ(error_of(same, FaceKind::standalone), 31368);
+  EXPECT_EQ(error_of(negative), 51759);
+  EXPECT_EQ(error_of(future), 51761);
+  EXPECT_EQ(error_of(older), 0);
+  EXPECT_EQ(error_of(minus), 51758);
+  auto other = Writer();
+  other.int32("hello", 1).document("topologyVersion", version(ObjectId{}, 99)).int32("maxAwaitTimeMS", 5);
+  EXPECT_EQ(error_of(other), 0) << "another process: answered at once";
+  auto wrong = Writer();
+  wrong.int32("hello", 1).int32("topologyVersion", 5).int32("maxAwaitTimeMS", 5);
+  EXPECT_EQ(error_of(wrong), 14);
+}
+
+}  // namespace
+}  // namespace holdfast::mongo

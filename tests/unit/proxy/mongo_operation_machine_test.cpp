@@ -1,0 +1,322 @@
+// The table of what a client sees, row by row, driven by hand.
+#include "mongo_operation_script.hpp"
+
+namespace holdfast::proxy::mongo {
+namespace {
+
+using Labels = std::vector<std::string>;
+const Labels transient{"TransientTransactionError"};
+
+std::string write_reply(int n, const std::vector<int>& errors, int concern = 0) {
+  wire::Writer writer, list, inner;
+  for (std::size_t i = 0; i < errors.size(); ++i) {
+    wire::Writer each;
+    list.document(std::to_string(i), each.int32("index", static_cast<int>(i)).int32("code", errors[i]).finish());
+  }
+  writer.int32("n", n).real("ok", 1);
+  if (!errors.empty()) writer.array("writeErrors", list.finish());
+  if (concern != 0) writer.document("writeConcernError", inner.int32("code", concern).finish());
+  return writer.finish();
+}
+
+TEST(MongoOperation, goes_to_the_primary_as_it_is_and_its_reply_back) {
+  Script script(command_of(Kind::read));
+  EXPECT_TRUE(script.start().selects());
+  EXPECT_FALSE(script.asks_first());
+  ASSERT_TRUE(script.member().sends());
+  EXPECT_FALSE(std::get<operation_step::Send>(script.step).body);
+  EXPECT_TRUE(script.reply(0).forwards());
+  EXPECT_EQ(script.machine.sends(), 1U);
+}
+
+TEST(MongoOperation, row_2_one_that_was_never_sent_ends_with_133_after_its_wait) {
+  Script script(numbered_write());
+  EXPECT_EQ(script.start().refused().code(), 133);
+  EXPECT_NE(script.message().find("not executed"), std::string::npos);
+  EXPECT_TRUE(script.labels().empty());
+}
+
+TEST(MongoOperation, row_2_a_client_that_knows_backpressure_is_told_to_come_again) {
+  auto settings = Script::defaults();
+  settings.backpressure = true;
+  Script script(command_of(Kind::other), {}, true, settings);
+  EXPECT_EQ(script.start().refused().code(), 462);
+  EXPECT_EQ(script.labels(), (Labels{"SystemOverloadedError", "RetryableError", "NoWritesPerformed"}));
+}
+
+TEST(MongoOperation, row_2_max_time_ends_the_wait_with_50) {
+  auto command = command_of(Kind::read);
+  command.time_limit = 200;
+  Script script(command);
+  script.start();
+  EXPECT_EQ(std::get<operation_step::Select>(script.step).deadline, script.now + 200ms);
+  EXPECT_EQ(script.refused().code(), 50);
+}
+
+TEST(MongoOperation, row_2_in_a_transaction_it_is_251_and_the_whole_transaction_runs_again) {
+  Script script(in_transaction(Kind::write, true));
+  EXPECT_EQ(script.start().refused().code(), 251);
+  EXPECT_EQ(script.labels(), transient);
+}
+
+TEST(MongoOperation, row_3_a_read_is_sent_again_with_what_is_left_of_its_time) {
+  auto command = command_of(Kind::read);
+  command.time_limit = 10'000;
+  Script script(command);
+  script.start().member();
+  EXPECT_TRUE(script.wait(3s).lost().asks_first());
+  ASSERT_TRUE(script.wait(1s).member().sends());
+  const auto& body = std::get<operation_step::Send>(script.step).body;
+  ASSERT_TRUE(body);
+  EXPECT_EQ(wire::find(*body, "maxTimeMS")->integer, 6'000);
+  EXPECT_TRUE(script.reply(0).forwards());
+  Script late(command);
+  late.start().member();
+  EXPECT_EQ(late.wait(11s).lost().code(), 50);
+}
+
+TEST(MongoOperation, row_3_state_changes_and_network_errors_of_the_member_do_the_same) {
+  for (const int code : {189, 10107, 13435, 13436, 11602, 11600, 91, 6, 89, 262}) {
+    Script script(command_of(Kind::read));
+    EXPECT_TRUE(script.start().member().reply(code).asks_first()) << code;
+    EXPECT_TRUE(script.member().reply(0).forwards()) << code;
+  }
+}
+
+TEST(MongoOperation, row_3_a_read_gets_a_wait_of_its_own_however_long_it_ran) {
+  Script script(command_of(Kind::read));
+  script.start().member().wait(10min);
+  ASSERT_TRUE(script.lost().selects());
+  EXPECT_EQ(std::get<operation_step::Select>(script.step).deadline, script.now + 30s);
+  EXPECT_EQ(script.wait(31s).member().reply(10107).code(), 133) << "the wait is over";
+}
+
+TEST(MongoOperation, row_3_the_reply_of_a_primary_that_was_replaced_is_not_believed) {
+  Script script(command_of(Kind::read));
+  script.start().member().reply_with(reply_body(0), Machine::Replier::replaced);
+  EXPECT_TRUE(script.asks_first());
+}
+
+TEST(MongoOperation, replay_off_leaves_reads_to_the_driver) {
+  auto settings = Script::defaults();
+  settings.replays = false;
+  Script script(command_of(Kind::read), {}, true, settings);
+  EXPECT_EQ(script.start().member().lost().code(), 6);
+}
+
+TEST(MongoOperation, row_4_a_numbered_write_is_sent_again_until_it_is_answered) {
+  Script script(numbered_write());
+  script.start().member();
+  EXPECT_TRUE(script.lost().asks_first());
+  EXPECT_TRUE(script.member().reply(11602, {"RetryableWriteError"}).asks_first());
+  EXPECT_TRUE(script.member().reply_with(write_reply(0, {11602})).asks_first()) << "ok: 1, n: 0 and yet perhaps executed";
+  EXPECT_TRUE(script.member().reply_with(write_reply(1, {}, 11602)).asks_first()) << "the symptom of a stepdown under w: majority";
+  EXPECT_TRUE(script.member().reply(0).forwards());
+  EXPECT_EQ(script.machine.sends(), 5U);
+}
+
+TEST(MongoOperation, row_4_nothing_is_sent_again_to_a_server_that_does_not_deduplicate) {
+  auto settings = Script::defaults();
+  settings.deduplicates = false;
+  Script script(numbered_write(), {}, true, settings);
+  EXPECT_EQ(script.start().member().lost().code(), 6);
+  EXPECT_NE(script.message().find("outcome unknown"), std::string::npos);
+}
+
+TEST(MongoOperation, row_4_what_only_a_repetition_can_cause_is_outcome_unknown) {
+  for (const int code : {217, 225, 117, 40608, 40611}) {
+    Script script(numbered_write());
+    EXPECT_EQ(script.start().member().lost().member().reply(code).code(), 6) << code;
+    Script inner(numbered_write());
+    EXPECT_EQ(inner.start().member().lost().member().reply_with(write_reply(0, {code})).code(), 6) << code;
+    Script first(numbered_write());
+    EXPECT_TRUE(first.start().member().reply(code).forwards()) << "the client's own: " << code;
+  }
+}
+
+TEST(MongoOperation, row_4_a_batch_whose_second_answer_leaves_something_out_is_outcome_unknown) {
+  auto batch = numbered_write(4);
+  batch.ordered = false;
+  Script script(batch);
+  EXPECT_EQ(script.start().member().lost().member().reply_with(write_reply(3, {})).code(), 6);
+  Script whole(batch);
+  EXPECT_TRUE(whole.start().member().lost().member().reply_with(write_reply(4, {})).forwards());
+  Script first(batch);
+  EXPECT_TRUE(first.start().member().reply_with(write_reply(3, {})).forwards()) << "the first answer is the answer";
+}
+
+TEST(MongoOperation, row_4_a_projection_is_not_trusted_to_a_repetition) {
+  auto command = numbered_write();
+  command.projects = true;
+  Script script(command);
+  EXPECT_EQ(script.start().member().lost().member().reply(0).code(), 6);
+}
+
+TEST(MongoOperation, row_4_an_outcome_that_stays_unknown_is_said_to_be) {
+  Script script(numbered_write());
+  script.start().member().lost();
+  EXPECT_EQ(script.refused().code(), 6);
+  EXPECT_NE(script.message().find("outcome unknown"), std::string::npos);
+}
+
+TEST(MongoOperation, row_5_many_documents_are_never_changed_twice) {
+  auto many = numbered_write();
+  many.multiple = true;
+  for (const int code : {11602, 11600, 91, 189}) {
+    Script script(many);
+    EXPECT_EQ(script.start().member().reply(code).code(), 6) << code;
+    EXPECT_TRUE(script.labels().empty());
+  }
+  Script script(many);
+  EXPECT_EQ(script.start().member().lost().code(), 6);
+  Script refused(many);
+  EXPECT_TRUE(refused.start().member().reply(10107).asks_first()) << "not executed";
+}
+
+TEST(MongoOperation, row_6_an_unacknowledged_write_is_sent_again_only_where_it_was_refused) {
+  auto unacknowledged = numbered_write();
+  unacknowledged.acknowledged = false;
+  Script refused(unacknowledged);
+  EXPECT_TRUE(refused.start().member().reply(10107).asks_first());
+  Script lost(unacknowledged);
+  EXPECT_TRUE(lost.start().member().lost().answers());
+}
+
+TEST(MongoOperation, row_7_a_cursor_is_asked_where_it_is_open_and_anew_where_the_connection_was_cut) {
+  Script script(command_of(Kind::get_more), 2);
+  EXPECT_EQ(script.start().uses(), 2U);
+  EXPECT_EQ(script.member().unsent().uses(), 2U);
+  EXPECT_TRUE(script.member().reply(0).forwards());
+}
+
+TEST(MongoOperation, row_8_a_get_more_is_never_sent_twice) {
+  Script lost(command_of(Kind::get_more), 2);
+  EXPECT_EQ(lost.start().member().lost().code(), 43);
+  Script gone(command_of(Kind::get_more), 2);
+  EXPECT_EQ(gone.start().unreachable().code(), 43);
+  Script twice(command_of(Kind::get_more), 2);
+  EXPECT_EQ(twice.start().member().unsent().member().unsent().code(), 43);
+  for (const int code : {11602, 11600, 13435, 91}) {
+    Script interrupted(command_of(Kind::get_more), 2);
+    EXPECT_EQ(interrupted.start().member().reply(code).code(), 43) << code;
+  }
+}
+
+TEST(MongoOperation, row_9_a_transaction_goes_on_where_it_is) {
+  Script script(in_transaction(Kind::write), 1);
+  EXPECT_EQ(script.start().uses(), 1U);
+  EXPECT_TRUE(script.member().reply(0).forwards());
+  Script gone(in_transaction(Kind::read), 1);
+  EXPECT_EQ(gone.start().unreachable().code(), 251);
+  EXPECT_EQ(gone.labels(), transient);
+  EXPECT_TRUE(gone.answer().abort);
+}
+
+TEST(MongoOperation, row_10_a_lost_statement_makes_the_transaction_run_again) {
+  for (const auto kind : {Kind::read, Kind::write, Kind::other}) {
+    Script lost(in_transaction(kind), 1);
+    EXPECT_EQ(lost.start().member().lost().code(), 251);
+    EXPECT_EQ(lost.labels(), transient);
+    for (const int code : {10107, 189, 11602, 91}) {
+      Script changed(in_transaction(kind), 1);
+      EXPECT_EQ(changed.start().member().reply(code, {"TransientTransactionError"}).code(), 251) << code;
+    }
+  }
+}
+
+TEST(MongoOperation, row_10_a_first_statement_that_was_refused_has_begun_nothing) {
+  Script script(in_transaction(Kind::write, true));
+  EXPECT_TRUE(script.start().member().reply(10107).asks_first());
+  EXPECT_TRUE(script.member().reply(0).forwards());
+}
+
+TEST(MongoOperation, row_11_a_commit_is_sent_again_with_the_majority) {
+  Script script(in_transaction(Kind::commit), 1);
+  EXPECT_TRUE(script.start().selects()) << "the primary has it, or nobody";
+  script.member();
+  EXPECT_FALSE(std::get<operation_step::Send>(script.step).body);
+  EXPECT_TRUE(script.lost().asks_first());
+  script.member();
+  const auto& body = std::get<operation_step::Send>(script.step).body;
+  ASSERT_TRUE(body);
+  EXPECT_EQ(wire::find(wire::find(*body, "writeConcern")->bytes, "w")->bytes, "majority");
+  EXPECT_TRUE(script.reply(0).forwards());
+}
+
+TEST(MongoOperation, row_11_a_commit_that_is_not_known_to_have_happened_is_never_133) {
+  for (const bool written : {true, false}) {
+    Script script(in_transaction(Kind::commit), 1);
+    script.start().member();
+    written ? script.lost() : script.unsent();
+    EXPECT_EQ(script.refused().code(), 6);
+    EXPECT_EQ(script.labels(), (Labels{"RetryableWriteError", "UnknownTransactionCommitResult"}));
+  }
+}
+
+TEST(MongoOperation, row_11_a_transaction_that_only_read_has_nothing_to_lose) {
+  Script read_only(in_transaction(Kind::commit), 1, false);
+  EXPECT_EQ(read_only.start().member().reply(251, transient).code(), 0);
+  Script wrote(in_transaction(Kind::commit), 1, true);
+  EXPECT_TRUE(wrote.start().member().reply(251, transient).forwards());
+}
+
+TEST(MongoOperation, row_11_an_abort_that_finds_nothing_the_second_time_has_worked) {
+  for (const int code : {251, 256}) {
+    Script script(in_transaction(Kind::abort), 1);
+    EXPECT_EQ(script.start().member().lost().member().reply(code).code(), 0) << code;
+  }
+  Script first(in_transaction(Kind::abort), 1);
+  EXPECT_TRUE(first.start().member().reply(251).forwards());
+}
+
+TEST(MongoOperation, row_12_ddl_is_sent_again_only_where_the_member_refused_it) {
+  Script lost(command_of(Kind::other));
+  EXPECT_EQ(lost.start().member().lost().code(), 6);
+  Script interrupted(command_of(Kind::other));
+  EXPECT_EQ(interrupted.start().member().reply(11602).code(), 6);
+  Script refused(command_of(Kind::other));
+  EXPECT_TRUE(refused.start().member().reply(13435).asks_first());
+}
+
+TEST(MongoOperation, row_14_killing_cursors_that_died_with_their_server_finds_none) {
+  auto command = command_of(Kind::kill_cursors);
+  command.cursors = {5, 6};
+  Script script(command, 1);
+  script.start().unreachable();
+  ASSERT_EQ(script.code(), 0);
+  EXPECT_TRUE(wire::find(wire::find(script.answer().body, "cursorsNotFound")->bytes, "1"));
+}
+
+TEST(MongoOperation, row_14_a_client_that_ends_its_sessions_and_leaves_is_not_kept_waiting) {
+  auto command = command_of(Kind::sessions);
+  command.name = "endSessions";
+  Script script(command);
+  script.start();
+  EXPECT_EQ(std::get<operation_step::Select>(script.step).deadline, script.now);
+  EXPECT_EQ(script.refused().code(), 0);
+  Script lost(command);
+  EXPECT_EQ(lost.start().member().lost().code(), 0);
+}
+
+TEST(MongoOperation, no_state_change_ever_reaches_a_client) {
+  const int codes[] = {189, 10107, 10058, 11602, 13435, 13436, 91, 11600};
+  std::vector<wire::Command> commands;
+  for (const auto kind : {Kind::read, Kind::write, Kind::get_more, Kind::kill_cursors, Kind::commit, Kind::abort, Kind::sessions, Kind::other}) {
+    commands.push_back(command_of(kind));
+    commands.push_back(in_transaction(kind));
+  }
+  commands.push_back(numbered_write());
+  for (const auto& command : commands) {
+    for (const int code : codes) {
+      for (const auto& body : {reply_body(code), write_reply(0, {code}), write_reply(1, {}, code)}) {
+        Script script(command);
+        script.start().member().reply_with(body);
+        EXPECT_FALSE(script.forwards()) << code;
+        EXPECT_FALSE(script.answers() && wire::code::is_state_change(script.code())) << code;
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace holdfast::proxy::mongo
