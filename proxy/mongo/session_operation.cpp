@@ -112,7 +112,7 @@ Task<OperationStep> Session::select(Run& run, Select step) {
   if (auto* refused = std::get_if<Refusal>(&found)) co_return run.machine.on_refused(refused->reason, refused->message, now());
   run.lease = std::move(std::get<Lease>(found));
   run.selected = true;
-  if (step.ask_first) context_->upstream.session_restored();
+  if (step.ask_first) context_->upstream.session_restored(0);
   co_return run.machine.on_member(now());
 }
 
