@@ -10,7 +10,7 @@ from support.mongo_captures import LEFT_OUT, SCENES, play
 from support.mongo_replay import FIXTURES, scenarios
 from support.mongo_shape import differences, shape
 
-pytestmark = pytest.mark.fault_free
+pytestmark = [pytest.mark.fault_free, pytest.mark.timeout(240)]
 FILES = sorted(path.stem for path in FIXTURES.glob("*.jsonl"))
 ALLOWED = yaml.safe_load((FIXTURES / "differences.yaml").read_text(encoding="utf-8"))
 
