@@ -148,6 +148,7 @@ std::string sessions_json(const std::vector<proxy::SessionEntry>& sessions) {
         {"state", session.state},
         {"backend", text_or_null(session.backend)},
         {"reconnections", session.reconnections},
+        {"statementStart", session.statement_start ? json::value(iso_time(*session.statement_start)) : json::value(nullptr)},
         {"protection", session.protection},
         {"reason", text_or_null(session.reason)},
     });

@@ -1,7 +1,9 @@
 // What is shown of client sessions, in words that every protocol has. Plain data.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
 
 namespace holdfast::proxy {
@@ -19,6 +21,7 @@ struct SessionEntry {
   std::string state;    // active, idle, waiting
   std::string backend;  // empty: none at present
   std::uint64_t reconnections = 0;
+  std::optional<std::chrono::system_clock::time_point> statement_start;  // of what the client waits for; none: nothing
   std::string protection, reason;  // the reason may be empty
 };
 

@@ -107,7 +107,10 @@ Task<Session::Drained> Session::drain_client() {
     client_in_.consume(step.consume);
     client_want_ = step.want;
     if (!machine_.client_output.empty() && !co_await write_client({})) co_return Drained::close;
-    if (step.next != Step::Next::again) count_statistics();
+    if (step.next != Step::Next::again) {
+      count_statistics();
+      note_statement();
+    }
     switch (step.next) {
       case Step::Next::again: continue;
       case Step::Next::read:
@@ -242,6 +245,7 @@ Task<bool> Session::drain_server() {
     }
     server_in_.consume(step.consume);
     server_want_ = step.want;
+    if (step.next != Step::Next::again) note_statement();
     if (!machine_.server_output.empty() && !write_server_now({})) co_await write_server({}, Sender::holdfast);
     switch (step.next) {
       case Step::Next::again: continue;
@@ -383,11 +387,21 @@ SessionEntry Session::info() const {
   info.state = name_of(activity());
   if (backend_) info.backend = backend_->address.to_string();
   info.reconnections = reconnections_;
+  if (statement_since_) {
+    const auto ago = std::chrono::steady_clock::now() - *statement_since_;
+    info.statement_start = std::chrono::system_clock::now() - std::chrono::duration_cast<std::chrono::system_clock::duration>(ago);
+  }
   const auto pin = machine_.session().pin();
   const auto lost = machine_.not_replayable();
   info.protection = pin ? "not_restorable" : lost.empty() ? "replayable" : "restorable";
   info.reason = pin ? pin->reason : std::string(lost);
   return info;
+}
+
+/// A statement begins when the client waits for something, and ends when it waits for nothing.
+void Session::note_statement() {
+  if (machine_.busy() == statement_since_.has_value()) return;
+  statement_since_ = statement_since_ ? std::nullopt : std::optional(std::chrono::steady_clock::now());
 }
 
 void Session::count_statistics() {

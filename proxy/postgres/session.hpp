@@ -105,6 +105,7 @@ class Session : public std::enable_shared_from_this<Session> {
   void note_served();
   void end(std::string reason);
   void count_statistics();
+  void note_statement();
 
   // backends (session_attach.cpp)
   Task<std::variant<Grant, Refusal>> enter_gate(Wish wish, SteadyTime deadline);
@@ -169,6 +170,7 @@ class Session : public std::enable_shared_from_this<Session> {
   std::string end_reason_;
   WaiterId waiter_ = 0;   // at the gate; 0: not there
   std::optional<SteadyTime> held_since_;
+  std::optional<SteadyTime> statement_since_;  // the client waits for something
 
   // hang detection and snapshots, by the tick
   std::uint64_t server_reads_ = 0, reads_at_tick_ = 0;

@@ -3,6 +3,8 @@
 test_lost_statements.py and test_lost_transactions.py show the same moments with `replay: off`.
 """
 
+import datetime
+import json
 import threading
 
 import psycopg
@@ -459,3 +461,21 @@ def test_psycopg_and_its_pool_notice_nothing(server, proxy):
             connection.execute("INSERT INTO ids VALUES (%s)", (number + 10,))
     assert attempts == 3
     assert ids(server) == [0, 1, 2, 10, 11, 12]
+
+
+def test_the_list_of_sessions_says_since_when_a_statement_runs_and_what_an_outage_would_mean(server, proxy):
+    client = proxy.wire()
+
+    def session():
+        return json.loads(proxy.admin("/api/v1/sessions")[1])[0]
+
+    assert session()["statementStart"] is None and session()["protection"] == "replayable"
+    with server.block():
+        client.send(wire.query("SELECT count(*) FROM blocked"))
+        server.wait_until_waiting("count(*) FROM blocked")
+        started = datetime.datetime.fromisoformat(session()["statementStart"].replace("Z", "+00:00"))
+        assert abs((datetime.datetime.now(datetime.timezone.utc) - started).total_seconds()) < 30
+    assert client.reply().rows == [("0",)]
+    wait_for(lambda: session()["statementStart"] is None, 5, "it is over")
+    client.query("CREATE TEMP TABLE mine (id int)")
+    wait_for(lambda: session()["protection"] == "not_restorable", 5, "what it holds is seen")

@@ -46,7 +46,7 @@ TEST_F(AdminServer, lists_the_sessions_of_all_connections_or_of_one) {
   EXPECT_EQ(all[http::field::content_type], "application/json");
   EXPECT_TRUE(all.body().starts_with(
       R"([{"id":1,"connectionId":"orders","client":"127.0.0.1:40000","user":"app)" "\xef\xbf\xbd"
-      R"(","database":"","application":null,"state":"idle","backend":"db:5432","reconnections":0,)"
+      R"(","database":"","application":null,"state":"idle","backend":"db:5432","reconnections":0,"statementStart":null,)"
       R"("protection":"restorable","reason":null},{"id":2,)"))
       << all.body();
   EXPECT_TRUE(contains(all, R"("connectionId":"down")"));

@@ -38,7 +38,7 @@ void pass(SessionMachine& machine, const std::string& request, std::vector<char>
 
 std::size_t allocations_of(const std::string& request, const std::string& replies, const std::string& before = {},
                            const std::string& before_replies = {}) {
-  SessionMachine machine({});
+  SessionMachine machine(with_replay());
   EXPECT_TRUE(machine.on_attached(1, server_parameters(), SessionMachine::Attachment::first));
   std::vector<char> reply(before_replies.begin(), before_replies.end());
   if (!before.empty()) pass(machine, before, reply);
