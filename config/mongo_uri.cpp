@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "config/load.hpp"
+#include "config/percent.hpp"
 
 namespace holdfast::config {
 namespace {
@@ -25,23 +26,6 @@ constexpr std::array driver_options{
 std::string lower(std::string_view text) {
   std::string out(text);
   std::ranges::transform(out, out.begin(), [](unsigned char c) { return static_cast<char>(c >= 'A' && c <= 'Z' ? c + 32 : c); });
-  return out;
-}
-
-std::optional<std::string> decode(std::string_view text) {
-  std::string out;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    if (text[i] != '%') {
-      out += text[i];
-      continue;
-    }
-    unsigned value = 0;
-    if (i + 2 >= text.size()) return std::nullopt;
-    const auto [end, error] = std::from_chars(text.data() + i + 1, text.data() + i + 3, value, 16);
-    if (error != std::errc{} || end != text.data() + i + 3 || value == 0) return std::nullopt;
-    out += static_cast<char>(value);
-    i += 2;
-  }
   return out;
 }
 
@@ -80,7 +64,7 @@ class Parser {
     return std::nullopt;
   }
   bool decoded(std::string_view text, std::string& out) {
-    auto value = decode(text);
+    auto value = percent_decode(text);
     if (!value) {
       error_ = "a percent sign in a URI must be followed by two hexadecimal digits";
       return false;

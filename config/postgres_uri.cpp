@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "config/load.hpp"
+#include "config/percent.hpp"
 
 namespace holdfast::config {
 namespace {
@@ -20,23 +21,6 @@ constexpr std::array ignored_parameters{
     "max_protocol_version", "min_protocol_version", "passfile", "replication", "requirepeer", "service",
     "ssl_max_protocol_version", "ssl_min_protocol_version", "sslcertmode", "sslcompression", "sslcrldir", "sslpassword",
     "sslsni", "tcp_user_timeout"};
-
-std::optional<std::string> decode(std::string_view text) {
-  std::string out;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    if (text[i] != '%') {
-      out += text[i];
-      continue;
-    }
-    unsigned value = 0;
-    if (i + 2 >= text.size()) return std::nullopt;
-    const auto [end, error] = std::from_chars(text.data() + i + 1, text.data() + i + 3, value, 16);
-    if (error != std::errc{} || end != text.data() + i + 3 || value == 0) return std::nullopt;
-    out += static_cast<char>(value);
-    i += 2;
-  }
-  return out;
-}
 
 std::vector<std::string_view> split(std::string_view text, char separator) {
   std::vector<std::string_view> parts;
@@ -101,7 +85,7 @@ class Parser {
     return false;
   }
   bool decoded(std::string_view text, std::string& out) {
-    auto value = decode(text);
+    auto value = percent_decode(text);
     if (!value) return fail("a percent sign in a URI must be followed by two hexadecimal digits");
     out = std::move(*value);
     return true;
@@ -285,7 +269,7 @@ std::string redact_uri(std::string_view uri) {
   }
   while (query != std::string::npos) {
     const auto equals = out.find_first_of("=&", query + 1);
-    auto name = decode(std::string_view(out).substr(query + 1, equals == std::string::npos ? equals : equals - query - 1));
+    auto name = percent_decode(std::string_view(out).substr(query + 1, equals == std::string::npos ? equals : equals - query - 1));
     if (name) std::ranges::transform(*name, name->begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
     const auto end = std::min(out.find('&', query + 1), out.size());
     const bool secret = name && (name->ends_with("password") || name->ends_with("key") || name->ends_with("secret"));

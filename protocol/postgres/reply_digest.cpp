@@ -12,8 +12,6 @@ struct ReplyDigest::State {
 
 ReplyDigest::ReplyDigest() = default;
 ReplyDigest::~ReplyDigest() = default;
-ReplyDigest::ReplyDigest(ReplyDigest&&) noexcept = default;
-ReplyDigest& ReplyDigest::operator=(ReplyDigest&&) noexcept = default;
 
 void ReplyDigest::add(std::string_view bytes) {
   if (!state_) state_ = std::make_unique<State>();

@@ -20,8 +20,6 @@ class ReplyDigest {
  public:
   ReplyDigest();
   ~ReplyDigest();
-  ReplyDigest(ReplyDigest&&) noexcept;
-  ReplyDigest& operator=(ReplyDigest&&) noexcept;
 
   /// Bytes of a reply, as the server sent them.
   void add(std::string_view bytes);

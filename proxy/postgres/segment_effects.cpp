@@ -50,9 +50,12 @@ bool manipulates_data(const pg::TextJudgement& text, std::string_view sql) {
 
 pg::TextJudgement judge_run(const Prepared& prepared, pg::StatementId id) {
   const auto text = text_of(prepared.statements, id);
-  if (!text) return {};
-  if (prepared.statements[id].scan.kind != pg::TextClass::execute) return pg::judge_text(*text);
-  const auto name = pg::prepared_name(*text);
+  return text ? judge_run(prepared, *text, prepared.statements[id].scan.kind) : pg::TextJudgement{};
+}
+
+pg::TextJudgement judge_run(const Prepared& prepared, std::string_view text, pg::TextClass kind) {
+  if (kind != pg::TextClass::execute) return pg::judge_text(text);
+  const auto name = pg::prepared_name(text);
   if (!name) return {};
   const auto named = text_of(prepared.statements, prepared.statements.find(*name));
   return named ? pg::judge_text(*named) : pg::judge_prepared(prepared.session.prepared(*name));

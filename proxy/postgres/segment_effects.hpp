@@ -1,6 +1,7 @@
 // What the texts of one segment could have done, by their parse trees. Judged at a loss, never on the hot path.
 #pragma once
 
+#include <string_view>
 #include <vector>
 
 #include "protocol/postgres/reply_tracker.hpp"
@@ -40,6 +41,8 @@ struct Prepared {
 
 /// A statement's text, or what it runs where it is an EXECUTE; not parsed where the text is not known.
 [[nodiscard]] pg::TextJudgement judge_run(const Prepared& prepared, pg::StatementId id);
+/// The same for a text by itself, of this kind by its scan.
+[[nodiscard]] pg::TextJudgement judge_run(const Prepared& prepared, std::string_view text, pg::TextClass kind);
 
 /// `executed` were answered, `requests` were not; `before` is the transaction status that the segment began in.
 [[nodiscard]] SegmentEffects judge_segment(const Prepared& prepared, const std::vector<pg::StatementId>& executed,

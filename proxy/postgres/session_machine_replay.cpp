@@ -148,7 +148,9 @@ std::string_view SessionMachine::obstacle_in_journal(std::uint64_t under_way, bo
   std::string_view obstacle;
   std::unordered_set<std::string_view> seen;
   const auto judge = [&](std::string_view text) {
-    if (obstacle.empty() && seen.insert(text).second) obstacle = obstacle_in(pg::judge_text(text), savepoint);
+    if (obstacle.empty() && seen.insert(text).second) {
+      obstacle = obstacle_in(judge_run({statements_, session_}, text, pg::scan_text(text).kind), savepoint);
+    }
     if (obstacle == "transaction_control" && broken("transaction_control")) obstacle = {};
   };
   journal_.each([&](std::size_t, const pg::JournalEntry& entry, std::string_view message) {
@@ -156,12 +158,7 @@ std::string_view SessionMachine::obstacle_in_journal(std::uint64_t under_way, bo
     const auto body = message.size() < pg::header_size ? message : message.substr(pg::header_size);
     if (entry.type == front::query) {
       pg::Reader reader(body);
-      const auto text = reader.cstring();
-      if (pg::scan_text(text).kind == pg::TextClass::execute) {
-        const auto name = pg::prepared_name(text);
-        if (name) judge(session_.prepared(*name));
-      }
-      judge(text);
+      judge(reader.cstring());
     } else if (entry.type == front::parse) {
       if (const auto parse = pg::parse_parse(body)) judge(parse->text);
     } else if (entry.type == front::bind) {

@@ -64,6 +64,23 @@ TEST(replay, that_gives_another_result_leaves_its_backend_and_tells_the_client) 
   }
 }
 
+TEST(replay, of_an_execute_looks_at_what_it_runs_not_at_its_prepare) {
+  const auto plans = [](const std::string& prepare) {
+    SessionScript script(with_replay());
+    script.client_sends(query(prepare));
+    script.server_sends(complete("PREPARE") + ready('I'));
+    script.client_sends(query("BEGIN"));
+    script.server_sends(complete("BEGIN") + ready('T'));
+    script.client_sends(query("EXECUTE p"));
+    script.server_sends(complete("SELECT 1") + ready('T'));
+    script.server_closes();
+    return script.machine.replaying() ? "replays" : script.machine.replay_obstacle();
+  };
+  EXPECT_EQ(plans("PREPARE p AS INSERT INTO t VALUES (1)"), "replays");
+  EXPECT_EQ(plans("PREPARE p AS SELECT pg_advisory_xact_lock(1)"), "advisory_lock");
+  EXPECT_EQ(plans("PREPARE q AS SELECT 1"), "unparsed") << "what p runs is not known";
+}
+
 TEST(replay, of_a_transaction_happens_once) {
   Conversation talk(with_replay());
   begin(talk);
