@@ -21,6 +21,8 @@ from support.waiting import free_port, wait_for  # noqa: E402
 
 BINARIES = pathlib.Path("/usr/lib/postgresql/15/bin")
 TARGETS = ("direct", "pgbouncer", "haproxy", "holdfast")
+# Variants of holdfast, measured where `--only` names them.
+VARIANTS = {"replay_off": {"replay": "off"}, "ledger": {"exactly_once": "on"}}
 USER, PASSWORD, DATABASE = "bench", "bench", "bench"
 LISTEN = "127.0.0.1"
 
@@ -84,7 +86,7 @@ def check(targets, holdfast):
     if not (BINARIES / "postgres").exists():
         raise Missing(f"{BINARIES}/postgres is not installed: run deploy/install-dependencies")
     for name in targets:
-        if name == "holdfast" and not os.access(holdfast, os.X_OK):
+        if name in ("holdfast", *VARIANTS) and not os.access(holdfast, os.X_OK):
             raise Missing(f"{holdfast} does not exist: build it, name another with --holdfast, or leave it out with --only")
         if name in ("pgbouncer", "haproxy"):
             program(name)
@@ -165,7 +167,8 @@ class Stage:
         if name == "direct":
             return
         self.ports[name] = free_port()
-        self._launch(name, getattr(self, f"_{name}_command")())
+        command = self._holdfast_command(name, VARIANTS[name]) if name in VARIANTS else getattr(self, f"_{name}_command")()
+        self._launch(name, command)
         self._wait_until_answering(name)
 
     def close(self, name):
@@ -236,8 +239,9 @@ class Stage:
     def _haproxy_command(self):
         return processes.unprivileged([program("haproxy"), "-db", "-f", str(self._written("haproxy", HAPROXY))])
 
-    def _holdfast_command(self):
+    def _holdfast_command(self, name="holdfast", settings=None):
         return ["setpriv", "--pdeathsig", "KILL", "--", str(self.holdfast), "run",
                 "--upstream", f"postgres://{USER}:{PASSWORD}@{LISTEN}:{self.ports['direct']}/{DATABASE}?sslmode=disable",
-                "--listen", f"{LISTEN}:{self.ports['holdfast']}", "--admin", "off", "--set", "connections.default.auth=trust",
-                "--set", f"connections.default.max_clients={self.clients_max + 20}"]
+                "--listen", f"{LISTEN}:{self.ports[name]}", "--admin", "off", "--set", "connections.default.auth=trust",
+                "--set", f"connections.default.max_clients={self.clients_max + 20}",
+                *(word for key, value in (settings or {}).items() for word in ("--set", f"connections.default.{key}={value}"))]
