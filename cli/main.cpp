@@ -15,6 +15,7 @@
 #include "cli/logging.hpp"
 #include "cli/remote_flags.hpp"
 #include "cli/runtime.hpp"
+#include "protocol/postgres/ledger.hpp"
 #include "cli/version.hpp"
 #include "config/load.hpp"
 
@@ -118,6 +119,10 @@ int main(int argc, char** argv) {
   demo_command->add_option("--for", duration, "How long, as in 30s or 2m");
   demo_command->add_flag("--stay", stay, "Keep running afterwards, for a look by hand");
 
+  auto* ledger_command = app.add_subcommand("ledger", "Prints the SQL that exactly_once: on needs in each database");
+  bool drop_ledger = false;
+  ledger_command->add_flag("--drop", drop_ledger, "The SQL that removes it again");
+
   RemoteCommands remote(app);
 
   try {
@@ -128,6 +133,10 @@ int main(int argc, char** argv) {
   hide_arguments(argc, argv);
   if (*run_command) return run(std::move(sources));
   if (*check_command) return report(config::load(sources));
+  if (*ledger_command) {
+    std::cout << (drop_ledger ? postgres::ledger_removal() : postgres::ledger_setup());
+    return exit_ok;
+  }
   if (const auto code = remote.run()) return *code;
   const auto length = config::parse_duration(duration);
   if (!length || length->count() == 0) {

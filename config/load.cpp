@@ -294,8 +294,8 @@ Connection read_connection(LoadState& state, const YAML::Node& node, const std::
     if (into.message_buffer < 1024 || into.message_buffer > 64 * 1024) {
       section.mistake(section.take("message_buffer"), "message_buffer", "must be from 1KiB to 64KiB");
     }
-    if (into.exactly_once == ExactlyOnce::on) {
-      section.mistake(section.take("exactly_once"), "exactly_once", "this version has no ledger yet");
+    if (into.exactly_once == ExactlyOnce::on && !into.replay) {
+      section.mistake(section.take("exactly_once"), "exactly_once", "needs replay: on");
     }
   } else {
     read_mongodb(section, state, into);

@@ -5,6 +5,7 @@ holdfast_library(postgres_session_machine
   SOURCES ${here}/postgres/session_machine.cpp ${here}/postgres/session_machine_client.cpp
           ${here}/postgres/session_machine_server.cpp ${here}/postgres/session_machine_loss.cpp ${here}/postgres/segment_effects.cpp
           ${here}/postgres/lost_transaction.cpp ${here}/postgres/session_machine_replay.cpp ${here}/postgres/replay_judge.cpp
+          ${here}/postgres/session_machine_ledger.cpp
   PUBLIC holdfast_postgres_codec holdfast_postgres_scan holdfast_postgres_judge)
 # The same machine with rules that can be switched off, for `./test --long` (tests/simulation/mutations).
 get_target_property(machine_sources holdfast_postgres_session_machine SOURCES)

@@ -1,6 +1,9 @@
 // The list itself.
 #include "protocol/postgres/builtin_functions.hpp"
 
+#include <algorithm>
+#include <iterator>
+
 namespace holdfast::postgres {
 namespace {
 
@@ -80,7 +83,18 @@ constexpr Entry entries[] = {
     {"table_to_xml*", BuiltinEffect::none},
 };
 
+constexpr std::string_view common_reads[] = {
+    "abs", "array_agg", "avg", "bool_and", "bool_or", "ceil", "char_length", "concat", "count", "current_database",
+    "current_schema", "current_setting", "date_part", "date_trunc", "extract", "floor", "format", "generate_series",
+    "json_agg", "jsonb_agg", "length", "lower", "max", "md5", "min", "now", "pg_backend_pid", "pg_sleep", "random",
+    "repeat", "replace", "round", "row_number", "string_agg", "substr", "substring", "sum", "to_char", "trim", "trunc",
+    "unnest", "upper", "version"};
+
 }  // namespace
+
+bool is_common_read(std::string_view schema, std::string_view name) {
+  return (schema.empty() || schema == "pg_catalog") && std::ranges::find(common_reads, name) != std::end(common_reads);
+}
 
 BuiltinEffect builtin_effect(std::string_view name) {
   for (const auto& entry : entries) {

@@ -26,6 +26,9 @@ enum class BuiltinEffect : std::uint8_t {
 /// By name alone, in lower case. `pg_catalog` or not is for the caller to know.
 [[nodiscard]] BuiltinEffect builtin_effect(std::string_view name);
 
+/// One of the functions of pg_catalog in daily use that neither write nor touch the session, by the name that it is called by.
+[[nodiscard]] bool is_common_read(std::string_view schema, std::string_view name);
+
 /// The session would miss something on another backend.
 [[nodiscard]] bool touches_session(BuiltinEffect effect);
 

@@ -78,6 +78,8 @@ void write_statement(std::string& out, std::string_view name, std::string_view t
 
 void write_sync(std::string& out) { Writer(out, frontend::sync).finish(); }
 
+void write_flush(std::string& out) { Writer(out, frontend::flush).finish(); }
+
 std::string_view command_tag(std::string_view body) {
   Reader reader(body);
   return reader.cstring();

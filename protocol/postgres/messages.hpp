@@ -62,6 +62,7 @@ void write_query(std::string& out, std::string_view text);
 void write_statement(std::string& out, std::string_view name, std::string_view text,
                      const std::vector<std::string>& parameters);
 void write_sync(std::string& out);
+void write_flush(std::string& out);
 
 /// The tag of a CommandComplete.
 [[nodiscard]] std::string_view command_tag(std::string_view body);

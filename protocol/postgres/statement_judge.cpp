@@ -87,6 +87,13 @@ bool take(const TreeNode& node, StatementJudgement& out) {
          type != "LockingClause" && type != "IntoClause";
 }
 
+bool manipulates_data(const TreeNode& statement) {
+  for (const std::string_view type : {"SelectStmt", "InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt", "CopyStmt"}) {
+    if (statement.is(type)) return true;
+  }
+  return false;
+}
+
 StatementJudgement judge(const TreeNode& statement) {
   StatementJudgement out;
   out.effect = effect_of(statement);
@@ -103,6 +110,7 @@ StatementJudgement judge(const TreeNode& statement) {
   const bool plan = statement.is("ExplainStmt") && out.effect == StatementEffect::reads;
   if (out.effect == StatementEffect::reads && !reads && !plan) out.effect = StatementEffect::writes;
   out.reads_only = out.effect == StatementEffect::reads && reads;
+  out.manipulates_data = out.effect == StatementEffect::reads || (out.effect == StatementEffect::writes && manipulates_data(statement));
   sort_unique(out.functions);
   sort_unique(out.operators);
   sort_unique(out.relations);

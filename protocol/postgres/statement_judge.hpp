@@ -52,6 +52,8 @@ struct StatementJudgement {
   bool reads_only = false;
   /// COPY from or to a file or a program of the server's.
   bool outside = false;
+  /// A read, or SELECT, INSERT, UPDATE, DELETE, MERGE, COPY: never a command that commits by itself.
+  bool manipulates_data = false;
   /// PREPARE, DEALLOCATE, DISCARD: changes what the session has prepared, whatever becomes of its transaction.
   bool prepares = false;
   /// What is named, each once, sorted. A relation can also be one of the statement's `common_tables`. Functions called

@@ -213,13 +213,17 @@ Task<std::optional<Rows>> query(Backend& backend, std::string text, std::vector<
   std::string script;
   pg::write_statement(script, "holdfast_query", text, parameters);
   pg::write_sync(script);
-  if (!co_await channel.write(script)) co_return std::nullopt;
+  const auto lost = [&stream] {
+    stream.close();
+    return std::nullopt;
+  };
+  if (!co_await channel.write(script)) co_return lost();
   Rows rows;
   bool failure = false;
   std::vector<std::optional<std::string_view>> columns;
   for (;;) {
     const auto message = co_await channel.read();
-    if (!message) co_return std::nullopt;
+    if (!message) co_return lost();
     if (message->type == back::error) failure = true;
     if (message->type == back::data_row && pg::parse_data_row(message->body(), columns)) {
       auto& row = rows.emplace_back();

@@ -59,7 +59,8 @@ struct RestoreResult {
 Task<RestoreResult> restore(Backend& backend, std::vector<pg::RestoreItem> items, ReadBuffer& buffer,
                             SteadyTime deadline);
 
-/// Rows of one query of ours on a backend that nobody else uses yet; none on any error.
+/// Rows of one query of ours on a backend that nobody else uses yet; none on any error, and the stream is closed where that
+/// was the end of the connection.
 using Rows = std::vector<std::vector<std::optional<std::string>>>;
 Task<std::optional<Rows>> query(Backend& backend, std::string text, std::vector<std::string> parameters,
                                 ReadBuffer& buffer, SteadyTime deadline);

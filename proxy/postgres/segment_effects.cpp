@@ -2,22 +2,15 @@
 #include "proxy/postgres/segment_effects.hpp"
 
 #include <algorithm>
-#include <iterator>
 #include <optional>
 #include <string_view>
 #include <utility>
 
+#include "protocol/postgres/builtin_functions.hpp"
+
 namespace holdfast::proxy::postgres {
 
 namespace {
-
-/// Functions of pg_catalog that neither write nor touch the session, by the names that they are called by.
-constexpr std::string_view harmless_functions[] = {
-    "abs", "array_agg", "avg", "bool_and", "bool_or", "ceil", "char_length", "concat", "count", "current_database",
-    "current_schema", "current_setting", "date_part", "date_trunc", "extract", "floor", "format", "generate_series",
-    "json_agg", "jsonb_agg", "length", "lower", "max", "md5", "min", "now", "pg_backend_pid", "pg_sleep", "random",
-    "repeat", "replace", "round", "row_number", "string_agg", "substr", "substring", "sum", "to_char", "trim", "trunc",
-    "unnest", "upper", "version"};
 
 std::optional<std::string_view> text_of(const pg::StatementStore& statements, pg::StatementId id) {
   if (id == pg::no_statement || !statements[id].has_text()) return std::nullopt;
@@ -25,25 +18,13 @@ std::optional<std::string_view> text_of(const pg::StatementStore& statements, pg
 }
 
 bool provably_reads(const pg::StatementJudgement& statement) {
-  const auto harmless = [](const pg::QualifiedName& function) {
-    return (function.schema.empty() || function.schema == "pg_catalog") &&
-           std::ranges::find(harmless_functions, function.name) != std::end(harmless_functions);
-  };
+  const auto harmless = [](const pg::QualifiedName& function) { return pg::is_common_read(function.schema, function.name); };
   return statement.reads_only && std::ranges::all_of(statement.functions, harmless);
 }
 
 /// One statement of data manipulation: within a transaction, never a command that commits by itself.
-bool manipulates_data(const pg::TextJudgement& text, std::string_view sql) {
-  if (!text.parsed || text.statements.size() != 1) return false;
-  if (text.statements[0].effect == pg::StatementEffect::reads) return true;
-  if (text.statements[0].effect != pg::StatementEffect::writes) return false;
-  const auto start = sql.find_first_not_of(" \t\r\n(");
-  if (start == std::string_view::npos) return false;
-  const auto word = sql.substr(start, sql.find_first_of(" \t\r\n(", start) - start);
-  const auto is = [word](std::string_view keyword) {
-    return std::ranges::equal(word, keyword, [](char a, char b) { return (a | 0x20) == b; });
-  };
-  return is("select") || is("insert") || is("update") || is("delete") || is("merge") || is("with") || is("copy");
+bool manipulates_data(const pg::TextJudgement& text) {
+  return text.parsed && text.statements.size() == 1 && text.statements[0].manipulates_data;
 }
 
 }  // namespace
@@ -72,7 +53,7 @@ SegmentEffects judge_segment(const Prepared& prepared, const std::vector<pg::Sta
     effects.only_reads = effects.only_reads && text.parsed && std::ranges::all_of(text.statements, provably_reads);
     effects.may_commit = effects.may_commit || pg::may_commit(text, status);
     if (text.parsed) status = pg::status_after(text, status).status;
-    effects.undoable = effects.undoable && (begins || manipulates_data(text, text_of(prepared.statements, id).value_or("")));
+    effects.undoable = effects.undoable && (begins || manipulates_data(text));
     effects.texts.push_back(std::move(text));
   };
   for (const auto id : executed) add(id);

@@ -4,14 +4,30 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <array>
 #include <exception>
 #include <utility>
 
+#include "crypto/random.hpp"
 #include "proxy/spawn.hpp"
 
 namespace holdfast::proxy::postgres {
 
 namespace {
+
+/// A version 4 UUID (RFC 9562, section 5.4).
+std::string random_uuid() {
+  std::array<char, 16> bytes;
+  crypto::random_bytes(bytes);
+  bytes[6] = static_cast<char>((bytes[6] & 0x0f) | 0x40);
+  bytes[8] = static_cast<char>((bytes[8] & 0x3f) | 0x80);
+  std::string text;
+  for (std::size_t i = 0; i < bytes.size(); ++i) {
+    if (i == 4 || i == 6 || i == 8 || i == 10) text += '-';
+    text += fmt::format("{:02x}", static_cast<unsigned char>(bytes[i]));
+  }
+  return text;
+}
 
 SessionOptions machine_options(const config::Connection& config) {
   SessionOptions options;
@@ -19,6 +35,7 @@ SessionOptions machine_options(const config::Connection& config) {
   options.message_buffer = config.message_buffer;
   options.unknown_outcome_code = config.unknown_outcome_code;
   options.replay_limit = config.replay ? config.replay_limit : 0;
+  if (config.exactly_once == config::ExactlyOnce::on) options.ledger_session = random_uuid();
   options.lost_state = config.lost_state == config::LostState::error ? SessionOptions::LostState::error
                                                                      : SessionOptions::LostState::disconnect;
   return options;
@@ -167,7 +184,7 @@ Task<bool> Session::write_server(std::string_view forward, Sender sender) {
 
 /// Waits for a backend while the client may go on sending, or leave. False when it left.
 Task<bool> Session::wait_for_backend() {
-  if (!held_since_) held_since_ = std::chrono::steady_clock::now();
+  if (!held_since_ && !machine_.waits_for_answers()) held_since_ = std::chrono::steady_clock::now();
   if (machine_.state() == SessionState::detached) start_attach();
   if (machine_.at_rest()) start_pause();
   if (std::exchange(woken_, false)) co_return !closing_;
@@ -233,6 +250,7 @@ Task<bool> Session::drain_server() {
     const bool replaying = machine_.replaying();
     const auto step = machine_.on_server_bytes(bytes);
     if (replaying && !machine_.replaying()) on_replayed();
+    if (machine_.take_answers()) wake_client();
     if (step.forward > 0 || !machine_.client_output.empty()) {
       const std::string_view forward(bytes.data(), step.forward);
       if (!write_client_now(forward) && !co_await write_client(forward)) {
@@ -409,6 +427,8 @@ void Session::count_statistics() {
   auto& counters = context_->counters;
   counters.statements.add(now.statements - counted_.statements);
   counters.notification_gaps.add(now.notification_gaps - counted_.notification_gaps);
+  counters.commit_outcomes_committed.add(now.outcomes_committed - counted_.outcomes_committed);
+  counters.commit_outcomes_not_committed.add(now.outcomes_not_committed - counted_.outcomes_not_committed);
   counters.commit_outcomes_unknown.add(now.outcomes_unknown - counted_.outcomes_unknown);
   counters.statements_replayed_succeeded.add(now.statements_replayed - counted_.statements_replayed);
   counters.statements_replayed_failed.add(now.statements_not_replayed - counted_.statements_not_replayed);

@@ -121,6 +121,10 @@ class Session : public std::enable_shared_from_this<Session> {
   enum class Restored { yes, lost, given_up };
   Task<Restored> restore_session(Backend& backend, SteadyTime deadline);
   Task<bool> judge_reads(Backend& backend, SteadyTime deadline);
+  enum class LedgerAnswer { not_asked, committed, not_committed, unknown, lost };
+  Task<LedgerAnswer> ask_ledger(Backend& backend, SteadyTime deadline);
+  Task<bool> tell_outcome(Backend& backend, LedgerAnswer answer, SteadyTime deadline);
+  Task<bool> has_ledger(Backend& backend);
   Task<> on_server_lost(std::string reason);
   Task<bool> server_goes_on();
   Task<bool> is_refused(config::HostPort address);
@@ -134,6 +138,7 @@ class Session : public std::enable_shared_from_this<Session> {
   };
   Task<> knock_at_server(std::shared_ptr<Knock> knock, SteadyTime limit);
   Task<> take_snapshot();
+  Task<> forget_commits();
 
   const std::uint64_t id_;
   const Origin origin_;

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "protocol/postgres/ledger.hpp"
 #include "protocol/postgres/read_proof.hpp"
 #include "protocol/postgres/session_judge.hpp"
 #include "proxy/postgres/session.hpp"
@@ -14,6 +15,7 @@ namespace holdfast::proxy::postgres {
 namespace {
 
 constexpr auto snapshot_pause = std::chrono::seconds(1);
+constexpr auto ledger_pause = std::chrono::milliseconds(50);
 
 SteadyTime now() { return std::chrono::steady_clock::now(); }
 
@@ -28,6 +30,8 @@ Wish wish_of(config::TargetSessionAttrs attributes) {
   }
   return Wish::any;
 }
+
+std::vector<std::string> parameters_of(const SessionMachine::LedgerKey& key) { return {key.session, key.sequence}; }
 
 /// What the server said of itself while it logged the session in contradicts the wish (PostgreSQL 14 and later say it).
 bool unfit(Wish wish, const Parameters& parameters) {
@@ -144,7 +148,9 @@ Task<Session::Attached> Session::attach_once(SessionMachine::Attachment attachme
         co_return Attached::closed;
       }
       const auto limit = now() + config.reconnect.connection_timeout;
-      auto restored = co_await restore_session(*result.backend, limit);
+      const auto outcome = co_await ask_ledger(*result.backend, deadline);
+      auto restored = outcome == LedgerAnswer::lost ? Restored::lost : co_await restore_session(*result.backend, limit);
+      if (restored == Restored::yes && !co_await tell_outcome(*result.backend, outcome, limit)) restored = Restored::lost;
       if (restored == Restored::yes && !co_await judge_reads(*result.backend, limit)) restored = Restored::lost;
       if (machine_.state() == SessionState::closed) co_return Attached::closed;
       switch (restored) {
@@ -158,6 +164,7 @@ Task<Session::Attached> Session::attach_once(SessionMachine::Attachment attachme
       }
     } else {
       identity_ = identity;
+      if (!co_await has_ledger(*result.backend)) co_return Attached::closed;
     }
     backend_ = std::move(result.backend);
     backend_endpoint_ = endpoint;
@@ -263,6 +270,61 @@ Task<bool> Session::judge_reads(Backend& backend, SteadyTime deadline) {
   co_return true;
 }
 
+/// Fences out the commit whose answer was lost, or learns that it was made. Before the session is restored, so that no
+/// time limit of the client's holds here. It waits for the lost transaction, which may still be under way.
+Task<Session::LedgerAnswer> Session::ask_ledger(Backend& backend, SteadyTime deadline) {
+  const auto key = machine_.commit_in_question();
+  if (!key) co_return LedgerAnswer::not_asked;
+  while (!closing_ && now() < deadline) {
+    const auto rows = co_await query(backend, std::string(pg::ledger_fence()), parameters_of(*key), server_in_, deadline);
+    if (!backend.stream->is_open() || closing_) co_return LedgerAnswer::lost;
+    if (rows && rows->size() == 1) {
+      const auto answer = rows->front().at(0).value_or("");
+      if (answer == "committed") co_return LedgerAnswer::committed;
+      if (answer == "fenced") co_return LedgerAnswer::not_committed;
+      co_return LedgerAnswer::lost;  // a read-only server: another one may be the primary
+    }
+    SteadyTimer pause(executor_, ledger_pause);  // it was in another transaction's way, or the role's time limit was too short
+    co_await pause.async_wait(asio::as_tuple(use_task));
+  }
+  co_return LedgerAnswer::unknown;
+}
+
+/// A commit that was found is reported once one of the session's own behind it is acknowledged: only then is it as durable
+/// as the client asked for. False: the backend was lost.
+Task<bool> Session::tell_outcome(Backend& backend, LedgerAnswer answer, SteadyTime deadline) {
+  using Outcome = SessionMachine::Outcome;
+  const auto key = machine_.commit_in_question();
+  if (!key) co_return true;
+  auto outcome = answer == LedgerAnswer::not_committed ? Outcome::not_committed : Outcome::unknown;
+  if (answer == LedgerAnswer::committed) {
+    const auto barrier = co_await query(backend, std::string(pg::ledger_barrier()), parameters_of(*key), server_in_, deadline);
+    if (!barrier) co_return false;
+    outcome = Outcome::committed;
+  }
+  spdlog::info("{}: session {}: the commit whose answer was lost: {}", context_->config->id, id_,
+               outcome == Outcome::committed       ? "committed"
+               : outcome == Outcome::not_committed ? "not committed"
+                                                   : "unknown");
+  machine_.on_commit_judged(outcome);
+  count_statistics();
+  co_return true;
+}
+
+/// Where commits are to be recorded there is a ledger to record them in: else the client is told at its login.
+Task<bool> Session::has_ledger(Backend& backend) {
+  if (context_->config->exactly_once != config::ExactlyOnce::on) co_return true;
+  const auto limit = now() + context_->config->reconnect.connection_timeout;
+  const auto rows = co_await query(backend, std::string(pg::ledger_check()), {}, server_in_, limit);
+  if (rows && rows->size() == 1 && rows->front().at(0) == "t") co_return true;
+  spdlog::error("{}: exactly_once is on, and {} has no ledger in database {}: run `holdfast ledger` and give its output to psql",
+                context_->config->id, backend.address.to_string(), database_);
+  machine_.terminate("55000", "exactly_once is on, and this database has no ledger that this user can use: give the output of "
+                              "`holdfast ledger` to psql");
+  end_reason_ = "login";
+  co_return false;
+}
+
 /// What the new backend cannot have: whether the session goes on without it.
 bool Session::can_do_without(const pg::Pin& lost) {
   if (machine_.cannot_restore(lost).then != LossResult::Then::close) return true;
@@ -277,6 +339,7 @@ void Session::on_tick(SteadyTime at) {
     last_snapshot_ = at;
     spawn_named(executor_, take_snapshot(), "snapshot", shared_from_this());
   }
+  if (machine_.ledger_forget_due()) spawn_named(executor_, forget_commits(), "ledger", shared_from_this());
   if (server_reads_ != reads_at_tick_ || !machine_.cancellable()) {
     reads_at_tick_ = server_reads_;
     quiet_since_ = at;
@@ -286,6 +349,12 @@ void Session::on_tick(SteadyTime at) {
     checking_hang_ = true;
     spawn_named(executor_, check_hang(), "hang check", shared_from_this());
   }
+}
+
+Task<> Session::forget_commits() {
+  if (!machine_.ledger_forget_due() || server_write_.held()) co_return;
+  machine_.begin_ledger_forget();
+  if (!write_server_now({})) co_await write_server({}, Sender::holdfast);
 }
 
 Task<> Session::take_snapshot() {

@@ -19,9 +19,11 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "protocol/postgres/journal.hpp"
+#include "protocol/postgres/ledger.hpp"
 #include "protocol/postgres/messages.hpp"
 #include "protocol/postgres/reply_digest.hpp"
 #include "protocol/postgres/reply_tracker.hpp"
@@ -87,11 +89,13 @@ struct SessionOptions {
   std::string unknown_outcome_code = "08007";
   enum class LostState { disconnect, error } lost_state = LostState::disconnect;
   std::size_t replay_limit = 0;                 // bytes of a transaction that are kept to be sent again; 0: nothing is run again
+  std::string ledger_session;                   // UUID under which commits are recorded in the ledger; empty: they are not
 };
 
 struct SessionStatistics {
   std::uint64_t statements = 0;
   std::uint64_t outcomes_unknown = 0;
+  std::uint64_t outcomes_committed = 0, outcomes_not_committed = 0;        // by the ledger
   std::uint64_t transactions_lost = 0;
   std::uint64_t notification_gaps = 0;
   std::uint64_t snapshots = 0;
@@ -144,6 +148,26 @@ class SessionMachine {
 
   // ---- a second run of what was lost (session_machine_replay.cpp) ----
 
+  // ---- the ledger (session_machine_ledger.cpp) ----
+
+  /// The session's key in the ledger and that of the commit whose outcome the ledger is to tell, before the backend is
+  /// attached; none where nobody needs to know.
+  struct LedgerKey {
+    std::string session, sequence;
+  };
+  [[nodiscard]] std::optional<LedgerKey> commit_in_question() const;
+  /// What the ledger says of it. `committed` only once a barrier has shown it to be durable.
+  enum class Outcome { committed, not_committed, unknown };
+  void on_commit_judged(Outcome outcome);
+  /// Rows of the ledger that are of no more use, when there are enough of them and the session is at rest.
+  [[nodiscard]] bool ledger_forget_due() const;
+  /// Writes the statement that removes them to server_output.
+  void begin_ledger_forget();
+  /// What holds the client's bytes may have changed: the shell shows them again. True once for each time.
+  [[nodiscard]] bool take_answers() { return std::exchange(answers_came_, false); }
+  /// They are held for answers of the server's, not for a server.
+  [[nodiscard]] bool waits_for_answers() const { return state_ == SessionState::attached && waits_for_answers_; }
+
   /// What was lost is to be run again, or is being run again: the client is held until that has come as far as it was.
   [[nodiscard]] bool replaying() const { return replay_.has_value(); }
   /// The client waits for something of it.
@@ -173,7 +197,7 @@ class SessionMachine {
   [[nodiscard]] SessionState state() const { return state_; }
   /// The client waits for something.
   [[nodiscard]] bool busy() const {
-    return !tracker_.empty() || tracker_.segment_open() || held_ready_ || runs_again();
+    return !tracker_.empty() || tracker_.segment_open() || held_ready_ || runs_again() || wrap_ != Wrap::none;
   }
   /// Attached, and between two statements outside a transaction: what the client sends next may be held.
   [[nodiscard]] bool at_rest() const {
@@ -239,6 +263,36 @@ class SessionMachine {
   void record(pg::StatementId id, std::string_view tag);
   void record_segment();
   void end_snapshot();
+  void push_own();
+
+  // the ledger (session_machine_ledger.cpp)
+  [[nodiscard]] bool ledger_on() const { return !options_.ledger_session.empty(); }
+  std::optional<Pass> prepare_commit(const pg::Header& header, std::string_view message);
+  std::optional<Pass> before_query(std::string_view text);
+  std::optional<Pass> before_execute(std::string_view body);
+  std::optional<Pass> before_sync();
+  void note_commit_sent(char type);
+  [[nodiscard]] pg::LedgerEntry ledger_entry(std::string_view text, const pg::TextScan& scan);
+  Pass hold_for_answers(bool flush);
+  [[nodiscard]] bool answered_so_far() const;
+  [[nodiscard]] bool awaits_ready() const;
+  void inject(std::string_view name, std::string_view text, const std::vector<std::string>& parameters, bool with_sync);
+  void inject_record(bool with_sync);
+  Pass on_wrapped_ready(const pg::Request& request, char status);
+  Pass on_own_ready(char status);
+  void on_own_completed(std::string_view tag);
+  std::optional<Pass> on_completed_for_ledger(const pg::Request& request, std::string_view message);
+  void note_ready_for_ledger(std::uint64_t request, char status);
+  void on_recorded(std::string_view body);
+  void end_wrap();
+  void forget_commit();
+  void drop_unsent_commit();
+  [[nodiscard]] bool commit_sent() const { return commit_ && commit_->sent; }
+  /// The ledger can tell what became of what is under way at the loss, or nobody needs to ask it.
+  [[nodiscard]] bool ledger_knows() const { return (commit_sent() && commit_->recorded) || certainly_not_committed(); }
+  /// By the ledger, or because COMMIT was not sent: what is under way at the loss certainly left nothing behind.
+  [[nodiscard]] bool certainly_not_committed() const;
+  void answer_committed();
 
   // a second run (session_machine_replay.cpp)
   bool plan_replay(const std::vector<Segment>& segments, Witness witness, OldBackend old_backend, bool partial);
@@ -280,6 +334,7 @@ class SessionMachine {
                             Progress& progress);
   void answer_rollback(const Segment& segment, Progress& progress);
   void fail_segment(const Segment& segment, pg::ErrorText error, char after, Progress& progress);
+  void fail_undone(const Segment& segment, Witness witness, Progress& progress);
   void fail_unknown(const Segment& segment, char after, Progress& progress);
   [[nodiscard]] pg::ErrorText lost_transaction_error() const;
   void enter_lost_transaction(bool error_pending);
@@ -357,12 +412,43 @@ class SessionMachine {
     std::size_t compared = 0;                    // entries of the journal before it are compared
     bool running = false, caught_up = false;
     std::string difference;
+    bool asks_ledger = false;                    // before anything is run again
+    std::string obstacle;                        // asks_ledger: why it is not run again though it has not committed
   };
   std::optional<Replay> replay_;
   bool replayed_ = false;           // once only: until the client is at rest outside a transaction
   bool reads_proven_ = false;       // what is run again only reads: lost again, or different, it left nothing behind
   std::string replay_obstacle_;
   std::string deferred_output_;     // waits for the end of the message that the client holds a part of
+
+  // the ledger
+  struct Commit {
+    std::uint64_t sequence = 0;
+    std::optional<std::uint64_t> request;  // the client's message that commits; none: it stands behind what was injected
+    bool sent = false;                     // and its answer has not come
+    bool recorded = true;                  // false: the transaction was READ ONLY
+  };
+  std::optional<Commit> commit_;
+  enum class Wrap {
+    none,
+    open,    // BEGIN of ours, and the client's Query
+    ending,  // its answer is in; record and COMMIT, or ROLLBACK, of ours
+    done,    // committed, and the client told; only ReadyForQuery is missing
+  };
+  Wrap wrap_ = Wrap::none;
+  pg::Request wrapped_;             // the client's Query; it holds a reference to its statement
+  bool wrapped_failed_ = false;     // its error has reached the client
+  int wrap_readies_ = 0;            // ReadyForQuery of ours until the wrap has ended
+  std::string held_completion_;     // CommandComplete of the wrapped Query: true once its COMMIT is
+  std::string ledger_error_;        // ErrorResponse to a statement of ours that the commit depended on
+  std::uint64_t sequence_ = 0, sequence_forgotten_ = 0;
+  bool writes_ = false;             // something since the last commit may be left behind by the next
+  bool unjoinable_ = false;         // in the open segment: what can not be recorded with it
+  std::optional<bool> in_block_;    // what the open segment has made of the transaction block by itself
+  std::uint64_t portal_described_ = 0;  // the request that described the unnamed portal last
+  bool flushed_ = false;            // the server was asked for what it has
+  bool waits_for_answers_ = false, answers_came_ = false;
+  std::unordered_map<std::uint64_t, pg::LedgerEntry> ledger_entries_;  // by the shape of the text
 
   // lost transaction
   bool lost_error_pending_ = false;

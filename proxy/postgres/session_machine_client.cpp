@@ -86,6 +86,8 @@ void SessionMachine::unwind_client_bytes() {
   client_stream_left_ = batch_stream_left_;
   for (const auto& request : scratch_) take_back(request);
   scratch_.clear();
+  if (commit_ && commit_->request >= batch_.number) commit_.reset();
+  if (wrap_ == Wrap::open && wrapped_.statement != pg::no_statement && wrapped_.number >= batch_.number) end_wrap();
 }
 
 /// `message` is empty when it is too long to be read whole.
@@ -106,11 +108,15 @@ SessionMachine::Pass SessionMachine::on_client_message(const pg::Header& header,
   }
   if (state_ == SessionState::lost_transaction) return answer_in_lost_transaction(header, message);
   if (state_ == SessionState::attached && !refusal_) {
+    if (ledger_on()) {
+      if (const auto pass = prepare_commit(header, message)) return *pass;
+    }
     const auto number = tracker_.last_number();
     const auto pass = message.empty() ? stream_client_message(header) : relay_client_message(header, message);
     if (pass == Pass::forward) {
       const bool asks = tracker_.last_number() != number;
       journal_.append(header.type, message, asks ? tracker_.last_number() : pg::JournalEntry::no_request);
+      if (ledger_on()) note_commit_sent(header.type);
     }
     return pass;
   }
@@ -249,6 +255,7 @@ SessionMachine::Pass SessionMachine::on_describe(std::string_view body) {
   if (!target) return protocol_violation("a Describe message is malformed");
   if (target->kind == 'S' && !ensure_parsed(target->name)) return Pass::inject;
   push(pg::RequestKind::describe);
+  if (target->kind == 'P' && target->name.empty()) portal_described_ = tracker_.last_number();
   return Pass::forward;
 }
 
@@ -339,7 +346,7 @@ void SessionMachine::refuse(std::string_view code, std::string message) {
   if (replay_) {
     loss_.message = message;
     // What began in a transaction was lost with it; a cancel is answered as one.
-    const bool told = status_ == 'I' || code == "57014";
+    const bool told = (status_ == 'I' || code == "57014") && !replay_->asks_ledger;
     return abandon_replay(told ? std::optional<pg::ErrorText>({"ERROR", code, message}) : std::nullopt);
   }
   refusal_ = Refusal{std::string(code), std::move(message), false};

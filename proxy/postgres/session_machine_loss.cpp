@@ -17,11 +17,14 @@ constexpr std::string_view lost_text = "the transaction was lost with its server
 constexpr std::string_view aborted_text =
     "current transaction is aborted, commands ignored until end of transaction block";
 
+constexpr pg::ErrorText killed_error{"ERROR", "57014", "canceling statement: an administrator ended its server process"};
+
 }  // namespace
 
 LossResult SessionMachine::resolve_loss(Witness witness, OldBackend old_backend) {
   if (state_ != SessionState::losing) return {};
   replay_obstacle_.clear();
+  drop_unsent_commit();
   if (snapshot_ != Snapshot::none) {
     snapshot_ = Snapshot::none;
     session_.want_snapshot();
@@ -102,6 +105,11 @@ std::vector<SessionMachine::Segment> SessionMachine::take_segments() {
     current.simple = simple;
     segments.push_back(std::exchange(current, Segment{}));
   };
+  if (wrap_ == Wrap::ending || wrap_ == Wrap::done) {
+    current.failed = wrapped_failed_;
+    statements_.hold(wrapped_.statement);
+    take(wrapped_);
+  }
   const auto& requests = tracker_.requests();
   const auto size = requests.size();
   for (std::size_t i = 0; i < size; ++i) {
@@ -183,6 +191,8 @@ void SessionMachine::answer_segment(const Segment& segment, Witness witness, Pro
     status_after_skip_ = progress.status;
     return;
   }
+  if (certainly_not_committed()) return fail_undone(segment, witness, progress);
+  if (commit_sent() && wrap_ != Wrap::none) return fail_unknown(segment, 'I', progress);
   const bool completed = segment.completed();
   if ((completed || segment.answered()) && effects.plain_end) {
     // Its CommandComplete came after the transaction's end: only ReadyForQuery is missing.
@@ -265,8 +275,7 @@ void SessionMachine::answer_outside_block(const Segment& segment, const SegmentE
   const bool administrator = witness == Witness::alive && loss_.code == "57P01";
   const bool killed = administrator && (effects.only_reads || (segment.simple && !completed && effects.undoable && !commit_warned_));
   if (killed) {
-    return fail_segment(segment, {"ERROR", "57014", "canceling statement: an administrator ended its server process"},
-                        'I', progress);
+    return fail_segment(segment, killed_error, 'I', progress);
   }
   const bool not_sent_whole = (segment.open || segment.copying) && effects.undoable && !effects.may_commit;
   if (effects.only_reads || reads_proven_ || not_sent_whole) {
@@ -291,6 +300,16 @@ void SessionMachine::answer_rollback(const Segment& segment, Progress& progress)
   }
   progress = {};
   pg::write_ready_for_query(client_output, 'I');
+}
+
+/// Its commit was not sent, or has been fenced out: it can be run again.
+void SessionMachine::fail_undone(const Segment& segment, Witness witness, Progress& progress) {
+  if (progress.status == 'T') {
+    ++statistics_.transactions_lost;
+    return fail_segment(segment, lost_transaction_error(), 'I', progress);
+  }
+  if (witness == Witness::alive && loss_.code == "57P01") return fail_segment(segment, killed_error, 'I', progress);
+  fail_segment(segment, {"ERROR", "40001", "the statement was lost with its server; run it again"}, 'I', progress);
 }
 
 void SessionMachine::fail_unknown(const Segment& segment, char after, Progress& progress) {
@@ -334,6 +353,7 @@ void SessionMachine::detach() {
   backend_process_id_ = 0;
   forget_segment();
   forget_journal();
+  forget_commit();
   if (client_stream_left_ > 0) client_stream_ = Stream::drop;  // the rest of a message that was cut
 }
 

@@ -84,7 +84,8 @@ bool SessionMachine::plan_replay(const std::vector<Segment>& segments, Witness w
                                    : obstacle_outside(segments, witness, plan.reads));
   }();
   if (obstacle == answered) return false;
-  if (!obstacle.empty()) {
+  const bool asks_ledger = commit_sent() && commit_->recorded;
+  if (!obstacle.empty() && !asks_ledger) {
     replay_obstacle_ = obstacle;
     ++(transaction ? statistics_.transactions_not_replayed : statistics_.statements_not_replayed);
     return false;
@@ -92,6 +93,9 @@ bool SessionMachine::plan_replay(const std::vector<Segment>& segments, Witness w
   plan.transaction = transaction;
   plan.partial = partial;
   plan.given = digest_.mark();
+  plan.asks_ledger = asks_ledger;
+  plan.obstacle = obstacle;
+  if (wrap_ == Wrap::ending) wrap_ = Wrap::open;  // its Query is one of those that are under way
   for (const auto& segment : segments) {
     plan.failed = plan.failed || segment.failed;
     plan.copying = plan.copying || segment.copying;
@@ -133,8 +137,10 @@ std::string_view SessionMachine::obstacle_in_transaction(const std::vector<Segme
     if (segment.failed && status != 'I') status = 'E';
     const bool last = &segment == &segments.back();
     if (last && effects.plain_end && certainly_undone(segment, effects, witness)) break;
-    if (effects.may_commit && !broken("commit_under_way")) return "commit";
+    const bool known = last && ledger_knows();
+    if (effects.may_commit && !known && !broken("commit_under_way")) return "commit";
     for (const auto& text : effects.texts) {
+      if (known && pg::is_plain_commit(text)) continue;
       if (const auto obstacle = obstacle_in(text, savepoint); !obstacle.empty() && !broken("commit_under_way")) return obstacle;
     }
     status = effects.status_after(status);
@@ -183,7 +189,8 @@ std::string_view SessionMachine::obstacle_outside(const std::vector<Segment>& se
     const auto effects =
         judge_segment({statements_, session_}, segment.executed, segment.requests, in_block ? 'T' : status);
     const bool only_ready = segment.answered() && (segment.executed.empty() || effects.only_reads);
-    if (segment.failed || (segment.completed() && !effects.only_begin) || only_ready) return answered;
+    const bool known = ledger_knows();
+    if (segment.failed || (!known && ((segment.completed() && !effects.only_begin) || only_ready))) return answered;
     for (const auto& text : effects.texts) {
       if (const auto obstacle = obstacle_in(text, savepoint); !obstacle.empty() && obstacle != "prepared_statement") {
         return obstacle;
@@ -194,7 +201,7 @@ std::string_view SessionMachine::obstacle_outside(const std::vector<Segment>& se
     const bool not_sent_whole =
         (segment.open || segment.copying || broken("sync_sent")) && effects.undoable && !effects.may_commit;
     const bool sets_up = std::ranges::all_of(effects.texts, only_sets_up);
-    if (!opens_block && !not_sent_whole && !sets_up && !certainly_undone(segment, effects, witness)) {
+    if (!known && !opens_block && !not_sent_whole && !sets_up && !certainly_undone(segment, effects, witness)) {
       const bool reads_only = after == 'I' && std::ranges::all_of(effects.texts, pg::only_reads);
       if (!reads_only && !broken("write_under_way")) return "may_have_committed";
       for (const auto& text : effects.texts) reads.insert(reads.end(), text.statements.begin(), text.statements.end());
@@ -271,6 +278,12 @@ void SessionMachine::feed_replay() {
     const auto kind = request_kind(entry.type);
     // Behind a COPY its data and their end go with it.
     if (ended && kind && *kind != pg::RequestKind::copy_end) return;
+    if (entry.type != front::query && commit_ && commit_->request == entry.request && !tracker_.empty() &&
+        (entry.type == front::sync || !answered_so_far())) {
+      // Its commit goes out once all before it is answered, as the first time.
+      if (!std::exchange(flushed_, true)) pg::write_flush(server_output);
+      return;
+    }
     ended = ended || (kind && ends_segment(*kind));
     send_again(entry, journal_.message(replay.byte, entry.size));
     replay.byte += entry.size;
@@ -280,6 +293,11 @@ void SessionMachine::feed_replay() {
 
 void SessionMachine::send_again(const pg::JournalEntry& entry, std::string_view message) {
   auto& pending = replay_->pending;
+  if (wrap_ == Wrap::open && entry.request == wrapped_.number) inject("holdfast_begin", "BEGIN", {}, true);
+  if (commit_ && commit_->request == entry.request) {
+    inject_record(entry.type == front::query);
+    commit_->sent = commit_->recorded = true;
+  }
   const bool owed = !pending.empty() && pending.front().number == entry.request;
   prepare_again(entry.type, message, owed ? pending.front().previous : pg::no_statement);
   if (const auto kind = request_kind(entry.type)) {

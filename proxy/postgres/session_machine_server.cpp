@@ -91,6 +91,7 @@ Step SessionMachine::on_server_bytes(std::span<char> bytes) {
 SessionMachine::Pass SessionMachine::on_server_message(const pg::Header& header, std::span<char> message) {
   const std::string_view whole(message.data(), message.size());
   const auto body = whole.substr(pg::header_size);
+  if (std::exchange(waits_for_answers_, false)) answers_came_ = true;
   switch (header.type) {
     case back::data_row:
     case back::copy_data:
@@ -110,7 +111,12 @@ SessionMachine::Pass SessionMachine::on_server_message(const pg::Header& header,
     loss_.message = "the server sent a message that answers nothing";
     return Pass::close;
   }
-  if (header.type == back::command_complete) on_completed(reply.request, pg::command_tag(body));
+  if (header.type == back::command_complete) {
+    on_completed(reply.request, pg::command_tag(body));
+    if (ledger_on() && reply.owner == pg::Owner::client) {
+      if (const auto pass = on_completed_for_ledger(reply.request, whole)) return *pass;
+    }
+  }
   if (reply.finished) finish_request(reply.request);
   if (reply.ready) return on_ready(reply.request, body[0]);
   const bool clients = reply.owner == pg::Owner::client || reply.owner == pg::Owner::replay;
@@ -197,13 +203,15 @@ void SessionMachine::record_segment() {
 }
 
 SessionMachine::Pass SessionMachine::on_ready(const pg::Request& request, char status) {
-  if (request.owner == pg::Owner::injected) return Pass::drop;
+  if (request.owner == pg::Owner::injected) return on_own_ready(status);
   if (request.owner == pg::Owner::holdfast) {
     end_snapshot();
     return Pass::drop;
   }
   if (request.owner == pg::Owner::replay) return on_given_segment(request.number, status);
+  if (wrap_ == Wrap::open && request.number == wrapped_.number && status != 'I') return on_wrapped_ready(request, status);
   if (catching_up()) return differs("a statement gave less than the first time");
+  if (ledger_on()) note_ready_for_ledger(request.number, status);
   commit_warned_ = false;
   if (journal_.enabled()) note_answered(request.number, status);
   // In a transaction it is not known yet how that ends.
@@ -255,7 +263,12 @@ SessionMachine::Pass SessionMachine::on_server_error(std::string_view body) {
   // A Parse of ours before a Query: the client sees that Query's error, not two.
   const bool apart = owner == pg::Owner::injected && !tracker_.empty() &&
                      tracker_.requests()[0].owner == pg::Owner::injected;
-  if (apart) return Pass::drop;
+  if (apart) {
+    if (ledger_error_.empty()) ledger_error_.assign(body.data() - pg::header_size, body.size() + pg::header_size);
+    return Pass::drop;
+  }
+  const bool commit_failed = commit_ && (commit_->sent || !commit_->request) && wrap_ == Wrap::none;
+  if (commit_failed && owner != pg::Owner::holdfast) commit_.reset();
   if (given) return Pass::drop;
   if (owner != pg::Owner::holdfast) return Pass::forward;
   if (snapshot_ == Snapshot::running) snapshot_ = Snapshot::failed;
@@ -322,6 +335,8 @@ SessionMachine::Pass SessionMachine::on_parameter_status(std::string_view messag
 
 /// Replies to statements of ours.
 SessionMachine::Pass SessionMachine::on_own_reply(char type, std::string_view body) {
+  if (type == back::command_complete) on_own_completed(pg::command_tag(body));
+  if (type == back::data_row && snapshot_ != Snapshot::running) on_recorded(body);
   if (type == back::data_row && snapshot_ == Snapshot::running) {
     if (pg::parse_data_row(body, columns_) && columns_.size() == 3 && columns_[0] && columns_[1] && columns_[2]) {
       session_.on_snapshot_row(*columns_[0], *columns_[1], *columns_[2]);
@@ -344,6 +359,11 @@ void SessionMachine::begin_snapshot() {
   session_.begin_snapshot();
   pg::write_statement(server_output, snapshot_name, pg::SessionState::snapshot_query(), {session_.dotted_names()});
   pg::write_sync(server_output);
+  push_own();
+}
+
+/// One statement of ours, as write_statement writes it, and its Sync.
+void SessionMachine::push_own() {
   using Kind = pg::RequestKind;
   for (const auto kind : {Kind::parse, Kind::bind, Kind::execute, Kind::close, Kind::close, Kind::sync}) {
     pg::Request request;

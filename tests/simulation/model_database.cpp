@@ -173,6 +173,16 @@ bool ModelBackend::run(std::string_view text, bool simple, std::string& out) {
   } else if (is("INSERT")) {
     pending_.push_back(parameters_.empty() ? number_after(text, "VALUES (") : number_after(parameters_[0], ""));
     out += say::complete("INSERT 0 1");
+  } else if (is("SELECT holdfast.record")) {
+    if (!record(out)) return false;
+    row("t");
+    out += say::complete("SELECT 1");
+  } else if (is("SELECT CASE")) {
+    row(fence());
+    out += say::complete("SELECT 1");
+  } else if (is("SELECT holdfast.")) {
+    row("");  // the barrier, and what is forgotten: nothing of it shows
+    out += say::complete("SELECT 1");
   } else if (is("SELECT 'setting'")) {
     snapshot(out);
   } else if (is("SELECT pg_catalog.set_config")) {
@@ -213,6 +223,24 @@ bool ModelBackend::run(std::string_view text, bool simple, std::string& out) {
   return true;
 }
 
+bool ModelBackend::record(std::string& out) {
+  const auto key = parameters_.at(0) + ' ' + parameters_.at(1);
+  if (database_.ledger.contains(key) || database_.recording.contains(key)) {
+    fail("23505", out);
+    return false;
+  }
+  database_.recording[key] = process_id;
+  recorded_.push_back(key);
+  return true;
+}
+
+/// A real one waits for the transaction that holds the key; this one says so.
+std::string ModelBackend::fence() {
+  const auto key = parameters_.at(0) + ' ' + parameters_.at(1);
+  if (database_.recording.contains(key)) return "busy";
+  return database_.ledger.try_emplace(key, true).first->second ? "fenced" : "committed";
+}
+
 bool ModelBackend::end_transaction(bool asked_to_commit, std::string& out) {
   if (asked_to_commit && status_ != 'E') {
     commit();
@@ -236,12 +264,19 @@ void ModelBackend::commit() {
     ++database_.rows[row];
     database_.read_by[row] = reads_;
   }
+  for (const auto& key : recorded_) {
+    database_.ledger[key] = false;
+    database_.recording.erase(key);
+  }
+  recorded_.clear();
   pending_.clear();
   reads_.clear();
   committed_setting_ = setting_;
 }
 
 void ModelBackend::roll_back() {
+  for (const auto& key : recorded_) database_.recording.erase(key);
+  recorded_.clear();
   pending_.clear();
   reads_.clear();
   setting_ = committed_setting_;

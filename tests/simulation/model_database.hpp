@@ -16,6 +16,9 @@ struct ModelDatabase {
   std::map<int, int> rows;
   std::map<int, std::string> read_by;  // what the transaction that wrote a row had read, one value after the other
   std::int32_t last_process_id = 1000;
+  // The ledger: its committed rows, which are fences or not, and the keys that transactions under way hold.
+  std::map<std::string, bool> ledger;
+  std::map<std::string, std::int32_t> recording;
 };
 
 /// One server process. Reads messages one at a time, so that it can die between any two of them.
@@ -49,6 +52,8 @@ class ModelBackend {
   void on_bind(std::string_view body, std::string& out);
   void query(std::string_view text, std::string& out);
   bool run(std::string_view text, bool simple, std::string& out);
+  bool record(std::string& out);
+  std::string fence();
   bool end_transaction(bool commit, std::string& out);
   void snapshot(std::string& out);
   void commit();
@@ -72,6 +77,7 @@ class ModelBackend {
   std::vector<int> pending_;             // rows of the open transaction
   std::vector<int> copied_;
   std::string reads_;                    // of the open transaction
+  std::vector<std::string> recorded_;    // in the ledger, by the open transaction
   std::string setting_ = "0", committed_setting_ = "0";
   std::set<std::string> channels_;
 };

@@ -103,7 +103,7 @@ void SimSession::pump_server() {
     if (closed_) return;
     server_in_.erase(0, step.consume);
     if (!machine_.server_output.empty()) write_server({}, Sender::holdfast);
-    if (replaying && !machine_.replaying()) pump_client();
+    if ((replaying && !machine_.replaying()) || machine_.take_answers()) pump_client();
     if (step.next == Step::Next::lost && machine_.replay_differed()) return on_server_end("another result");
     if (step.next == Step::Next::lost) {
       ADD_FAILURE() << "the machine does not understand its server: " << machine_.loss().message;
@@ -220,6 +220,8 @@ void SimSession::log_in(proxy::upstream_action::Grant grant) {
     link->close();
     return close();
   }
+  auto commit = SessionMachine::Outcome::unknown;
+  if (link && !ask_ledger(link->backend, commit)) link.reset();
   if (link && !restore(link->backend)) link.reset();  // the server went in the middle of it
   if (!link) {
     if (clock_.now() < hold_deadline_) return enter_gate();
@@ -228,6 +230,8 @@ void SimSession::log_in(proxy::upstream_action::Grant grant) {
     write_client({});
     return pump_client();
   }
+  machine_.on_commit_judged(commit);
+  if (machine_.state() == SessionState::closed) return close();
   if (!machine_.unproven_reads().empty()) {
     using Reads = SessionMachine::Reads;
     machine_.on_reads_judged(clock_.chance(90) ? Reads::proven : Reads::not_proven);
@@ -250,6 +254,23 @@ bool SimSession::restorable() {
   const auto verdict = judge.verdict();
   if (!verdict.restorable) machine_.give_up({verdict.reason, verdict.what});
   return verdict.restorable;
+}
+
+/// False where the backend is of no use: it was lost, or the lost transaction still holds the key.
+bool SimSession::ask_ledger(ModelBackend& backend, SessionMachine::Outcome& outcome) {
+  const auto key = machine_.commit_in_question();
+  if (!key) return true;
+  if (clock_.chance(2)) return true;  // nothing comes of it: unknown
+  std::string bytes, replies;
+  pg::write_statement(bytes, "holdfast_query", pg::ledger_fence(), {key->session, key->sequence});
+  pg::write_sync(bytes);
+  backend.feed(bytes);
+  while (backend.has_message()) static_cast<void>(backend.run_message(replies));
+  const auto says = [&](std::string_view word) { return replies.find(word) != std::string::npos; };
+  if (says("busy") || clock_.chance(2)) return false;
+  EXPECT_TRUE(says("committed") || says("fenced")) << replies;
+  outcome = says("committed") ? SessionMachine::Outcome::committed : SessionMachine::Outcome::not_committed;
+  return true;
 }
 
 /// Runs the session's items on the new backend; false where it is lost meanwhile.

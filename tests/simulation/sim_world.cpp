@@ -93,6 +93,7 @@ void SimWorld::add_client() {
   session::SessionOptions options;
   options.connection = "orders";
   options.replay_limit = clock_.chance(25) ? 0 : clock_.chance(30) ? 250 : 64 * 1024;
+  if (options.replay_limit > 0 && clock_.chance(50)) options.ledger_session = "session-" + std::to_string(index);
   auto& pair = pairs_.back();
   pair.session = std::make_unique<SimSession>(*this, clock_, options, [this, index](const std::string& bytes) {
     pairs_[index].client->received(bytes);

@@ -1,0 +1,374 @@
+// exactly_once: each commit of the client's that may leave something behind is recorded in the ledger (protocol/postgres/
+// ledger.hpp) by the transaction itself. When its answer is lost, the ledger tells what became of it.
+//
+// A commit goes out only once everything before it is answered, so that what is lost with its answer is no more than the
+// answer itself, which can then be said without the server:
+//
+//   simple, in a block:      … ✓ | record, Sync | COMMIT                                no more round trips
+//   extended, in a block:    … ✓ Parse Bind | record | Execute COMMIT, Sync             no more round trips
+//   extended, autocommit:    Parse Bind Execute, Flush ✓ | record | Sync                one more
+//   simple, autocommit:      BEGIN of ours | Query ✓ | record, Sync | COMMIT of ours    one more
+//
+// What cannot be recorded is left to the rules for everybody (session_machine_loss.cpp).
+#include <algorithm>
+#include <cassert>
+#include <utility>
+
+#include "proxy/postgres/mutation.hpp"
+#include "proxy/postgres/segment_effects.hpp"
+#include "proxy/postgres/session_machine.hpp"
+
+namespace holdfast::proxy::postgres {
+
+namespace front = pg::frontend;
+namespace back = pg::backend;
+
+namespace {
+
+/// Texts of as many shapes are remembered; an application has some hundred.
+constexpr std::size_t entries_max = 1024;
+/// Rows that a session leaves in the ledger before it removes them, all at once.
+constexpr std::uint64_t forget_after = 100;
+
+constexpr bool is_copy_message(char type) {
+  return type == front::copy_data || type == front::copy_done || type == front::copy_fail;
+}
+
+}  // namespace
+
+// ---- before a message of the client's goes on ----
+
+/// What has to happen first, if anything. `message` is empty where it is too long to be read whole.
+std::optional<SessionMachine::Pass> SessionMachine::prepare_commit(const pg::Header& header, std::string_view message) {
+  if (wrap_ != Wrap::none) {
+    const bool own = wrap_ == Wrap::open && wrapped_.statement == pg::no_statement;
+    if (own || is_copy_message(header.type) || header.type == front::flush) return std::nullopt;
+    return hold_for_answers(false);
+  }
+  if (commit_ && !commit_->request) return std::nullopt;  // its record is on the way: this is the commit
+  if (commit_sent()) {
+    const bool belongs = (header.type == front::sync && tracker_.segment_open()) || header.type == front::flush;
+    return belongs ? std::nullopt : std::optional(hold_for_answers(tracker_.segment_open()));
+  }
+  if (message.empty() || header.type == front::function_call) {
+    writes_ = unjoinable_ = true;
+    return std::nullopt;
+  }
+  const auto body = message.substr(pg::header_size);
+  switch (header.type) {
+    case front::query: {
+      pg::Reader reader(body);
+      return before_query(reader.cstring());
+    }
+    case front::execute: return before_execute(body);
+    case front::sync: return before_sync();
+    default: return std::nullopt;
+  }
+}
+
+std::optional<SessionMachine::Pass> SessionMachine::before_query(std::string_view text) {
+  const auto entry = ledger_entry(text, pg::scan_text(text));
+  if (!entry.writes && entry.control == pg::TransactionControl::none) return std::nullopt;
+  // In the middle of an extended segment, which is no driver's way: left to the rules for everybody.
+  const bool apart = !tracker_.segment_open();
+  if (apart && !tracker_.empty()) return hold_for_answers(false);
+  if (apart && status_ == 'T' && entry.control == pg::TransactionControl::commit && writes_) {
+    commit_.emplace();
+    inject_record(true);
+    return Pass::inject;
+  }
+  if (apart && status_ == 'I' && entry.writes && entry.can_join) {
+    wrap_ = Wrap::open;
+    wrapped_ = {};
+    wrapped_failed_ = false;
+    inject("holdfast_begin", "BEGIN", {}, true);
+    return Pass::inject;
+  }
+  writes_ = writes_ || entry.writes;
+  return std::nullopt;
+}
+
+std::optional<SessionMachine::Pass> SessionMachine::before_execute(std::string_view body) {
+  pg::Reader reader(body);
+  const auto portal = reader.cstring();
+  const auto found = portals_.find(std::string(portal));
+  const auto id = portal.empty() ? unnamed_portal_ : found == portals_.end() ? pg::no_statement : found->second;
+  if (id == pg::no_statement || !statements_[id].has_text()) {
+    writes_ = unjoinable_ = true;
+    return std::nullopt;
+  }
+  const auto entry = ledger_entry(statements_[id].text(), statements_[id].scan);
+  const bool commits = entry.control == pg::TransactionControl::commit;
+  if (!commits || !writes_ || tracker_.failed()) {
+    if (entry.control == pg::TransactionControl::begin) in_block_ = true;
+    if (commits || entry.control == pg::TransactionControl::rollback) in_block_ = false;
+    writes_ = writes_ || entry.writes;
+    unjoinable_ = unjoinable_ || (entry.writes && !entry.can_join);
+    return std::nullopt;
+  }
+  if (!answered_so_far()) return hold_for_answers(true);
+  const bool in_block = in_block_.value_or(status_ == 'T');
+  if (status_ == 'E' || (!in_block && unjoinable_)) return std::nullopt;
+  commit_.emplace();
+  inject_record(false);
+  return Pass::inject;
+}
+
+std::optional<SessionMachine::Pass> SessionMachine::before_sync() {
+  const auto go_on = [this] {
+    in_block_.reset();
+    unjoinable_ = false;
+    return std::nullopt;
+  };
+  // A server that reads COPY data ignores it.
+  if (tracker_.copying_in()) return std::nullopt;
+  if (!writes_ || !tracker_.segment_open() || tracker_.failed()) return go_on();
+  if (awaits_ready()) return hold_for_answers(true);
+  if (in_block_.value_or(status_ != 'I') || unjoinable_) return go_on();
+  if (!tracker_.empty()) return hold_for_answers(true);
+  commit_.emplace();
+  inject_record(false);
+  return Pass::inject;
+}
+
+/// The message in front of which something was injected has gone out.
+void SessionMachine::note_commit_sent(char type) {
+  if (type == front::query && wrap_ == Wrap::open && wrapped_.statement == pg::no_statement) {
+    wrapped_ = tracker_.requests().back();
+    statements_.hold(wrapped_.statement);
+  }
+  if (!commit_ || commit_->request || type == front::flush) return;
+  commit_->request = tracker_.last_number();
+  commit_->sent = true;
+  if (type == front::execute) in_block_ = false;
+  if (type != front::sync) return;
+  in_block_.reset();
+  unjoinable_ = false;
+}
+
+pg::LedgerEntry SessionMachine::ledger_entry(std::string_view text, const pg::TextScan& scan) {
+  const Prepared prepared{statements_, session_};
+  if (scan.kind == pg::TextClass::execute) return pg::judge_for_ledger(judge_run(prepared, text, scan.kind));
+  if (const auto known = ledger_entries_.find(scan.shape); known != ledger_entries_.end()) return known->second;
+  if (ledger_entries_.size() == entries_max) ledger_entries_.clear();
+  return ledger_entries_[scan.shape] = pg::judge_for_ledger(judge_run(prepared, text, scan.kind));
+}
+
+/// Until the server has answered more than it has. In the extended protocol it is asked to, once.
+SessionMachine::Pass SessionMachine::hold_for_answers(bool flush) {
+  if (flush && !std::exchange(flushed_, true)) {
+    pg::write_flush(server_output);
+    return Pass::inject;
+  }
+  waits_for_answers_ = true;
+  return Pass::hold;
+}
+
+/// What is not answered yet has answers that are known beforehand, should a COMMIT behind it be found to have committed.
+bool SessionMachine::answered_so_far() const {
+  const auto& requests = tracker_.requests();
+  for (std::size_t i = 0; i < requests.size(); ++i) {
+    const auto& request = requests[i];
+    const bool described = request.kind == pg::RequestKind::describe && request.number == portal_described_;
+    if (request.kind != pg::RequestKind::parse && request.kind != pg::RequestKind::bind && !described) return false;
+  }
+  return true;
+}
+
+/// A segment before the open one is not answered to its end: where the client stands is not known.
+bool SessionMachine::awaits_ready() const {
+  const auto& requests = tracker_.requests();
+  for (std::size_t i = 0; i < requests.size(); ++i) {
+    const auto kind = requests[i].kind;
+    if (kind == pg::RequestKind::sync || kind == pg::RequestKind::query || kind == pg::RequestKind::function_call) return true;
+  }
+  return false;
+}
+
+/// A statement of ours within the client's transaction, or as a segment of its own.
+void SessionMachine::inject(std::string_view name, std::string_view text, const std::vector<std::string>& parameters, bool with_sync) {
+  pg::write_statement(server_output, name, text, parameters);
+  if (with_sync) pg::write_sync(server_output);
+  using Kind = pg::RequestKind;
+  for (const auto kind : {Kind::parse, Kind::bind, Kind::execute, Kind::close, Kind::close, Kind::sync}) {
+    if (kind == Kind::sync && !with_sync) break;
+    pg::Request request;
+    request.kind = kind;
+    request.owner = pg::Owner::injected;
+    static_cast<void>(tracker_.push(request));
+  }
+}
+
+void SessionMachine::inject_record(bool with_sync) {
+  commit_->sequence = ++sequence_;
+  ledger_error_.clear();
+  flushed_ = false;
+  if (broken("record")) return;
+  inject("holdfast_record", pg::ledger_record(), {options_.ledger_session, std::to_string(commit_->sequence)}, with_sync);
+}
+
+// ---- the server's answers ----
+
+/// A Query in a transaction of ours is answered: it is committed only now.
+SessionMachine::Pass SessionMachine::on_wrapped_ready(const pg::Request& request, char status) {
+  if (catching_up()) return differs("a statement gave less than the first time");
+  wrap_ = Wrap::ending;
+  if (status == 'T') {
+    commit_ = Commit{0, request.number, true, true};
+    inject_record(true);
+    inject("holdfast_commit", "COMMIT", {}, true);
+    wrap_readies_ = 2;
+  } else {
+    wrapped_failed_ = true;
+    inject("holdfast_rollback", "ROLLBACK", {}, true);
+    wrap_readies_ = 1;
+  }
+  return Pass::drop;
+}
+
+/// ReadyForQuery of a segment of ours. The last one of a wrap is the client's.
+SessionMachine::Pass SessionMachine::on_own_ready(char status) {
+  if ((wrap_ != Wrap::ending && wrap_ != Wrap::done) || --wrap_readies_ > 0) return Pass::drop;
+  if (!wrapped_failed_ && commit_) client_output += ledger_error_;
+  const auto request = wrapped_;
+  end_wrap();
+  return on_ready(request, status);
+}
+
+/// CommandComplete of a statement of the client's, where that is not simply passed on.
+std::optional<SessionMachine::Pass> SessionMachine::on_completed_for_ledger(const pg::Request& request, std::string_view message) {
+  if (wrap_ == Wrap::open && request.number == wrapped_.number) {
+    if (catching_up()) return differs("a statement gave less than the first time");
+    held_completion_ = message;
+    return Pass::drop;
+  }
+  if (!commit_ || commit_->request != request.number) return std::nullopt;
+  commit_.reset();
+  writes_ = false;
+  if (ledger_error_.empty()) return std::nullopt;
+  // The record had failed, and COMMIT was answered with ROLLBACK: no success that was none.
+  client_output += std::exchange(ledger_error_, {});
+  return Pass::drop;
+}
+
+void SessionMachine::note_ready_for_ledger(std::uint64_t request, char status) {
+  if (wrap_ == Wrap::open && request == wrapped_.number) {
+    // The block that was begun for it is gone: what is reported is done.
+    client_output += std::exchange(held_completion_, {});
+    end_wrap();
+  }
+  if (commit_ && commit_->request == request) commit_.reset();
+  flushed_ = false;
+  if (status == 'I' && tracker_.empty() && !tracker_.segment_open()) writes_ = false;
+}
+
+/// CommandComplete of a statement of ours.
+void SessionMachine::on_own_completed(std::string_view tag) {
+  if (wrap_ != Wrap::ending || tag != "COMMIT") return;
+  commit_.reset();
+  wrap_ = Wrap::done;
+  wrapped_.completed_part = true;
+  client_output += std::exchange(held_completion_, {});
+}
+
+void SessionMachine::on_recorded(std::string_view body) {
+  const bool recorded = pg::parse_data_row(body, columns_) && columns_.size() == 1 && columns_[0] == "t";
+  if (commit_) commit_->recorded = recorded;
+}
+
+void SessionMachine::end_wrap() {
+  if (wrap_ == Wrap::none) return;
+  statements_.release(std::exchange(wrapped_.statement, pg::no_statement));
+  wrap_ = Wrap::none;
+  held_completion_.clear();
+  commit_.reset();
+}
+
+void SessionMachine::forget_commit() {
+  end_wrap();
+  commit_.reset();
+  in_block_.reset();
+  writes_ = unjoinable_ = flushed_ = false;
+}
+
+// ---- after a loss ----
+
+/// What was injected for a message that never went out.
+void SessionMachine::drop_unsent_commit() {
+  if (commit_ && !commit_->request) commit_.reset();
+  if (wrap_ == Wrap::open && wrapped_.statement == pg::no_statement) wrap_ = Wrap::none;
+  waits_for_answers_ = flushed_ = false;
+}
+
+bool SessionMachine::certainly_not_committed() const {
+  return ((wrap_ == Wrap::open || wrap_ == Wrap::ending) && !commit_sent()) || (commit_ && commit_->request && !commit_->sent);
+}
+
+std::optional<SessionMachine::LedgerKey> SessionMachine::commit_in_question() const {
+  if (!replay_ || !replay_->asks_ledger) return std::nullopt;
+  return LedgerKey{options_.ledger_session, std::to_string(commit_->sequence)};
+}
+
+void SessionMachine::on_commit_judged(Outcome outcome) {
+  if (!replay_ || !std::exchange(replay_->asks_ledger, false)) return;
+  if (outcome == Outcome::committed && !broken("fence")) return answer_committed();
+  if (outcome == Outcome::unknown) {
+    replay_obstacle_ = "ledger";
+    return abandon_replay({});
+  }
+  ++statistics_.outcomes_not_committed;
+  held_completion_.clear();
+  wrap_ == Wrap::none ? void(commit_->sent = false) : commit_.reset();
+  if (replay_->obstacle.empty()) return;
+  replay_obstacle_ = replay_->obstacle;
+  abandon_replay({});
+}
+
+/// It has committed: what the client is still owed is known.
+void SessionMachine::answer_committed() {
+  ++statistics_.outcomes_committed;
+  bool ready = false;
+  for (const auto& request : replay_->pending) {
+    switch (request.kind) {
+      case pg::RequestKind::parse:
+        pg::write_empty(client_output, back::parse_complete);
+        statements_.release(request.previous);
+        break;
+      case pg::RequestKind::bind: pg::write_empty(client_output, back::bind_complete); break;
+      case pg::RequestKind::describe: pg::write_empty(client_output, back::no_data); break;
+      case pg::RequestKind::execute: pg::write_command_complete(client_output, "COMMIT"); break;
+      case pg::RequestKind::query:
+        if (wrap_ == Wrap::none) pg::write_command_complete(client_output, "COMMIT");
+        client_output += std::exchange(held_completion_, {});
+        ready = true;
+        break;
+      default: ready = ready || request.kind == pg::RequestKind::sync; break;
+    }
+    statements_.release(request.statement);
+  }
+  status_ = 'I';
+  if (ready) pg::write_ready_for_query(client_output, 'I');
+  const bool session_changed = snapshot_now_ || segment_changed_state_ || !set_by_execute_.empty();
+  replay_.reset();
+  detach();
+  if (!session_changed) return;
+  // It is committed, and the session that it made cannot be built again.
+  static_cast<void>(cannot_restore({"unconfirmed_state", "a setting that was changed by the transaction"}));
+}
+
+// ---- what is of no more use ----
+
+bool SessionMachine::ledger_forget_due() const {
+  return ledger_on() && state_ == SessionState::attached && status_ == 'I' && snapshot_ == Snapshot::none && !busy() &&
+         client_stream_left_ == 0 && sequence_ - sequence_forgotten_ >= forget_after;
+}
+
+void SessionMachine::begin_ledger_forget() {
+  sequence_forgotten_ = sequence_;
+  pg::write_statement(server_output, "holdfast_forget", pg::ledger_forget(),
+                      {options_.ledger_session, std::to_string(sequence_)});
+  pg::write_sync(server_output);
+  push_own();
+}
+
+}  // namespace holdfast::proxy::postgres
