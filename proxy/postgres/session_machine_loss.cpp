@@ -95,7 +95,7 @@ std::vector<SessionMachine::Segment> SessionMachine::take_segments() {
       current.failed = replay_->failed;
       copying = replay_->copying;
     }
-    if (replay_->entry < journal_.size()) open = replay_->open;
+    if (!replay_->running || replay_->entry < journal_.size()) open = replay_->open;
   }
   const auto take = [&](const pg::Request& request) {
     current.requests.push_back(request);

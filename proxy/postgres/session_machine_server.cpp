@@ -118,7 +118,12 @@ SessionMachine::Pass SessionMachine::on_server_message(const pg::Header& header,
     }
   }
   if (reply.finished) finish_request(reply.request);
-  if (reply.ready) return on_ready(reply.request, body[0]);
+  if (reply.ready) {
+    const auto pass = on_ready(reply.request, body[0]);
+    if (pass != Pass::forward || client_output.empty()) return pass;
+    client_output += whole;  // what was said before stands before it
+    return Pass::drop;
+  }
   const bool clients = reply.owner == pg::Owner::client || reply.owner == pg::Owner::replay;
   return clients ? on_given(whole) : on_own_reply(header.type, body);
 }

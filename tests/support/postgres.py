@@ -392,7 +392,7 @@ class PostgresServer:
         """Every commit waits for a standby that does not exist, but for the superuser's."""
         self.set(synchronous_standby_names="'nobody'")
         self.reload()
-        wait_for(lambda: self.query("SHOW synchronous_standby_names") == [("nobody",)], 5.0, "commits wait")
+        wait_for(self._commit_waits, 10.0, "commits wait")
         # The running server keeps what it has read; the one that starts after it commits at once again.
         self.set(synchronous_standby_names="''")
         try:
@@ -401,6 +401,19 @@ class PostgresServer:
             self.set(synchronous_standby_names="''")
             if self.is_running:
                 self.reload()
+
+    def _commit_waits(self):
+        """Whether a commit made now waits: the checkpointer decides, and takes note of a reload when it comes to it."""
+        probe = self.connect(dbname="postgres")
+        probe.execute("SET synchronous_commit = on")
+        pid = probe.info.backend_pid
+        probe.pgconn.send_query(b"SELECT pg_logical_emit_message(true, 'probe', '')")
+        sql = ("SELECT coalesce(wait_event, '') = 'SyncRep', state = 'idle' FROM pg_stat_activity"
+               " WHERE pid = %s AND query LIKE '%%probe%%'")
+        waits, _ = wait_for(lambda: [found for found in self.query(sql, (pid,)) if any(found)], 5.0, "a probing commit")[0]
+        self.terminate(pid)
+        probe.close()
+        return waits
 
     def wait_until_waiting(self, fragment, event="Lock"):
         """The pid of the backend that runs a statement with `fragment` in it and waits for this kind of event or for this event."""
