@@ -10,6 +10,7 @@
 #include "proxy/connection.hpp"
 #include "proxy/listener.hpp"
 #include "proxy/postgres/session.hpp"
+#include "proxy/tls.hpp"
 #include "proxy/worker.hpp"
 
 namespace holdfast::proxy::postgres {
@@ -22,7 +23,7 @@ class PostgresConnection final : public Connection {
                      CancelRegistry& cancels, std::uint64_t random_seed);
   ~PostgresConnection() override;
 
-  void open() override;
+  void open(const InheritedSockets& inherited) override;
   void start() override;
   void reconfigure(std::shared_ptr<const config::Connection> config) override;
   void stop_sessions() override;
@@ -47,7 +48,12 @@ class PostgresConnection final : public Connection {
     bool ticking = true;
   };
 
-  static void reconfigure(Share& share, const config::Connection& config);
+  /// Contexts from the certificates and keys as they are now; an error keeps the ones in force.
+  struct Tls {
+    TlsContext client, server;
+  };
+  [[nodiscard]] Tls read_tls(const config::Connection& config) const;
+  static void reconfigure(Share& share, const config::Connection& config, const Tls& tls);
   void accept(Share& share, Socket socket, Listener::Origin origin);
   Task<> tick(Share& share);
 
