@@ -70,6 +70,7 @@ PostgresConnection::PostgresConnection(std::shared_ptr<const config::Connection>
         [this, raw](const Session& session) {
           if (raw->sessions.erase(session.id()) > 0) --clients_;
         }});
+    share->contexts.push_back(share->context);
     shares_.push_back(std::move(share));
   }
 }
@@ -154,6 +155,12 @@ void PostgresConnection::reconfigure(Share& share, const config::Connection& con
       held->health = config.health;
     }
   }
+  // A session that is open logs in again after a loss: it has to know the server's new authority then.
+  std::erase_if(share.contexts, [](const auto& each) { return each.expired(); });
+  for (const auto& each : share.contexts) {
+    const auto held = each.lock();
+    if (held && tls.server && uses_same_files(held->config->postgres, config.postgres)) held->server_tls = tls.server;
+  }
   // Also where the settings are the same: a certificate may have been replaced under its name.
   if (*share.context->config == config && !tls.client && !tls.server) return;
   const auto own = std::make_shared<config::Connection>(config);
@@ -162,6 +169,7 @@ void PostgresConnection::reconfigure(Share& share, const config::Connection& con
   if (tls.client) next->client_tls = tls.client;
   if (tls.server) next->server_tls = tls.server;
   share.configs.push_back(own);
+  share.contexts.push_back(next);
   share.context = std::move(next);
 }
 

@@ -43,6 +43,7 @@ class PostgresConnection final : public Connection {
     // This worker's own copies of the configuration, one for each context that still has sessions: what changes while
     // they run changes in place, where no session's reference is lost.
     std::vector<std::weak_ptr<config::Connection>> configs;
+    std::vector<std::weak_ptr<SessionContext>> contexts;  // all that still have sessions
     std::unique_ptr<ConnectionCounters> counters;
     std::unordered_map<std::uint64_t, std::shared_ptr<Session>> sessions;
     bool ticking = true;

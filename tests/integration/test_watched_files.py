@@ -230,8 +230,8 @@ def test_a_rotated_certificate_and_token_of_the_admin_port_hold_for_the_next_cli
     assert "after a restart" not in proxy.log()
 
 
-def test_a_rotated_authority_of_the_server_is_believed_from_the_next_login_on(start_holdfast, tmp_path):
-    old, new = Authority(tmp_path / "old"), Authority(tmp_path / "new")
+def test_a_rotated_authority_of_the_server_is_believed_from_the_next_login_on_also_of_sessions_that_are_open(start_holdfast, tmp_path):
+    old, new, next_one = (Authority(tmp_path / name) for name in ("old", "new", "next"))
     secure = PostgresServer("debian")
     new.issue_to_server(secure)
     secure.start()
@@ -239,9 +239,18 @@ def test_a_rotated_authority_of_the_server_is_believed_from_the_next_login_on(st
     try:
         trusted = Mounted(tmp_path / "ca.crt", pathlib.Path(old.certificate).read_text())
         proxy = start_holdfast(f"postgres://app@localhost:{secure.port}/app?sslmode=verify-full&sslrootcert={trusted.path}", ready=False, top=WATCHING,
-                               connection={"reconnect": {"retry_delay": "100ms", "hold_timeout": "1s"}})
+                               connection={"reconnect": {"retry_delay": "100ms", "hold_timeout": "10s"}})
         wait_for(lambda: "certificate" in (proxy.state()["lastError"] or ""), 15, "it is refused")
         trusted.write(pathlib.Path(new.certificate).read_text())
         wait_for(lambda: proxy.connect().execute("SELECT 1").fetchone() == (1,), 20, "it is believed")
+        # A session that was open before logs in again after a loss, and believes the next one then.
+        client = proxy.connect()
+        client.execute("SET search_path = extra")
+        before = reloads(proxy)
+        trusted.write(pathlib.Path(next_one.certificate).read_text())
+        wait_for(lambda: reloads(proxy) > before, 10, "it is read")
+        next_one.issue_to_server(secure)
+        secure.restart("kill9")
+        assert client.execute("SHOW search_path").fetchone() == ("extra",)
     finally:
         secure.close()
