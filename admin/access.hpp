@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "config/config.hpp"
@@ -22,6 +23,7 @@ class Access {
   [[nodiscard]] static bool origin_allowed(std::string_view origin, std::string_view host);
   /// Is the Authorization header good enough? Takes as long for a wrong token as for the right one.
   [[nodiscard]] bool token_allowed(std::string_view authorization) const;
+  void set_token(config::Secret token) { token_ = std::move(token); }
 
  private:
   bool any_host_;

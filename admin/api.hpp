@@ -31,6 +31,9 @@ class Api {
   /// `source` outlives this.
   Api(Source& source, Access access) : source_(source), access_(std::move(access)) {}
 
+  /// For requests that come from now on.
+  void set_token(config::Secret token) { access_.set_token(std::move(token)); }
+
   /// Never throws for what a client sent. The response has its length, but a body also for HEAD.
   Task<Answer> handle(Request request);
 
@@ -56,7 +59,7 @@ class Api {
   Task<Response> show_metrics();
 
   Source& source_;
-  const Access access_;
+  Access access_;
 };
 
 }  // namespace holdfast::admin

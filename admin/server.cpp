@@ -66,6 +66,14 @@ void open_unix(Acceptor& acceptor, const config::ListenAddress& listen) {
   if (error) fail(listen, reason_of(error));
 }
 
+void inherit(Acceptor& acceptor, const proxy::InheritedSocket& socket) {
+  const auto& address = socket.address;
+  const int family = address.is_unix() ? AF_UNIX : address.host.find(':') == std::string::npos ? AF_INET : AF_INET6;
+  ErrorCode error;
+  acceptor.assign({family, address.is_unix() ? 0 : IPPROTO_TCP}, socket.descriptor, error);
+  if (error) fail(address, error.message());
+}
+
 /// None where the configuration has no TLS. Throws where a file cannot be used.
 std::shared_ptr<asio::ssl::context> make_tls(const config::Admin& config) {
   if (!config.tls) return nullptr;
@@ -92,7 +100,7 @@ std::shared_ptr<asio::ssl::context> make_tls(const config::Admin& config) {
 }  // namespace
 
 struct Server::Impl {
-  Impl(const config::Admin& config, Source& source, Limits with);
+  Impl(const config::Admin& config, Source& source, Limits with, const std::optional<proxy::InheritedSocket>& inherited);
 
   Task<> accept();
   void serve(ServerSession::Socket socket);
@@ -101,6 +109,7 @@ struct Server::Impl {
   void stop();
 
   const Limits limits;
+  const bool is_inherited;  // then the path is not ours to remove
   config::ListenAddress listen;
   asio::io_context context{1};
   EventFeed& feed;
@@ -112,11 +121,16 @@ struct Server::Impl {
   std::thread thread;
 };
 
-Server::Impl::Impl(const config::Admin& config, Source& source, Limits with)
-    : limits(with), listen(config.listen.value()), feed(source.events()), api(source, Access(listen, config.token)),
+Server::Impl::Impl(const config::Admin& config, Source& source, Limits with,
+                   const std::optional<proxy::InheritedSocket>& inherited)
+    : limits(with), is_inherited(inherited.has_value()), listen(inherited ? inherited->address : config.listen.value()), feed(source.events()), api(source, Access(listen, config.token)),
       tls(make_tls(config)), acceptor(context.get_executor()), pause(context.get_executor()) {
   if (!listen.is_local() && config.token.empty()) fail(listen, "other machines can reach it, so token_file is needed");
-  listen.is_unix() ? open_unix(acceptor, listen) : open_tcp(acceptor, listen);
+  if (inherited) {
+    inherit(acceptor, *inherited);
+  } else {
+    listen.is_unix() ? open_unix(acceptor, listen) : open_tcp(acceptor, listen);
+  }
 }
 
 Task<> Server::Impl::accept() {
@@ -174,8 +188,8 @@ void Server::Impl::stop() {
   for (const auto& session : sessions) session->stop();
 }
 
-Server::Server(const config::Admin& config, Source& source, Limits limits)
-    : impl_(std::make_unique<Impl>(config, source, limits)) {
+Server::Server(const config::Admin& config, Source& source, Limits limits, std::optional<proxy::InheritedSocket> inherited)
+    : impl_(std::make_unique<Impl>(config, source, limits, inherited)) {
   asio::co_spawn(impl_->context, impl_->accept(), [](const std::exception_ptr& thrown) {
     if (!thrown) return;
     try {
@@ -193,7 +207,20 @@ Server::~Server() {
   impl_->feed.on_wake({});
   asio::post(impl_->context, [this] { impl_->stop(); });
   impl_->thread.join();
-  if (impl_->listen.is_unix()) ::unlink(impl_->listen.unix_path.c_str());
+  if (impl_->listen.is_unix() && !impl_->is_inherited) ::unlink(impl_->listen.unix_path.c_str());
+}
+
+void Server::renew(const config::Admin& config) {
+  std::shared_ptr<asio::ssl::context> tls;
+  try {
+    tls = make_tls(config);
+  } catch (const std::runtime_error& error) {
+    spdlog::error("{}: the certificate in force stays", error.what());
+  }
+  asio::post(impl_->context, [impl = impl_.get(), tls = std::move(tls), token = config.token] {
+    impl->api.set_token(token);
+    if (tls) impl->tls = tls;
+  });
 }
 
 const config::ListenAddress& Server::address() const { return impl_->listen; }

@@ -5,9 +5,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 
 #include "admin/source.hpp"
 #include "config/config.hpp"
+#include "proxy/inherited_types.hpp"
 
 namespace holdfast::admin {
 
@@ -25,12 +27,17 @@ struct Limits {
 class Server {
  public:
   /// Listens and begins to serve. `source` outlives this. Throws std::runtime_error with a sentence where `config.listen`
-  /// (which must be there) cannot be listened on, or must not be: without a token only where no other machine gets.
-  Server(const config::Admin& config, Source& source, Limits limits = {});
+  /// (which must be there) cannot be listened on, or must not be: without a token only where no other machine gets. The
+  /// socket that is inherited takes its place.
+  Server(const config::Admin& config, Source& source, Limits limits = {}, std::optional<proxy::InheritedSocket> inherited = {});
   /// Ends all clients; waits for what `source` has been asked and not answered.
   ~Server();
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
+
+  /// Takes the token of `config` and what stands in its TLS files into use, for requests and clients from now on. What
+  /// cannot be used is logged, and the certificate in force stays. From any thread.
+  void renew(const config::Admin& config);
 
   /// As bound: with the port that the kernel chose.
   [[nodiscard]] const config::ListenAddress& address() const;

@@ -161,6 +161,7 @@ std::string settings_json(const Settings& settings) {
                            {"format", running.log.format == config::LogFormat::json ? "json" : "text"}}},
       {"workers", running.workers},
       {"drain_timeout", duration(running.drain_timeout)},
+      {"watch_files", running.watch_files},
       {"reconnect", section_object(running.reconnect)},
       {"health", section_object(running.health)},
       {"differs_from_file", std::move(differs)},

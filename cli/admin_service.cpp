@@ -112,12 +112,14 @@ struct AdminService::Impl final : admin::Source {
   }
 };
 
-AdminService::AdminService(Runtime& runtime, const config::Admin& config)
+AdminService::AdminService(Runtime& runtime, const config::Admin& config, std::optional<proxy::InheritedSocket> inherited)
     : impl_(std::make_unique<Impl>(runtime, config)) {
-  impl_->server = std::make_unique<admin::Server>(impl_->config, *impl_);
+  impl_->server = std::make_unique<admin::Server>(impl_->config, *impl_, admin::Limits{}, std::move(inherited));
 }
 
 AdminService::~AdminService() = default;
+
+void AdminService::renew(const config::Admin& config) { impl_->server->renew(config); }
 
 void AdminService::stop() { impl_->server.reset(); }
 

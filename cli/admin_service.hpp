@@ -2,8 +2,10 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 
 #include "config/config.hpp"
+#include "proxy/inherited_types.hpp"
 
 namespace holdfast::cli {
 
@@ -11,9 +13,11 @@ class Runtime;
 
 class AdminService {
  public:
-  /// Binds; throws std::runtime_error with a sentence.
-  AdminService(Runtime& runtime, const config::Admin& config);
+  /// Binds, or takes the socket that is inherited; throws std::runtime_error with a sentence.
+  AdminService(Runtime& runtime, const config::Admin& config, std::optional<proxy::InheritedSocket> inherited);
   ~AdminService();
+  /// Takes the token and the files of `config` into use for requests and clients from now on.
+  void renew(const config::Admin& config);
   void stop();
 
  private:

@@ -11,6 +11,7 @@
 
 #include "admin/webhooks.hpp"
 #include "cli/admin_service.hpp"
+#include "cli/inherited_sockets.hpp"
 #include "cli/logging.hpp"
 #include "config/reload.hpp"
 #include "proxy/log_scope.hpp"
@@ -41,11 +42,12 @@ Runtime::Runtime(config::Config config, config::Sources sources)
   const auto count = config_.workers == 0 ? std::max(1U, std::thread::hardware_concurrency()) : config_.workers;
   for (std::uint32_t i = 0; i < count; ++i) workers_.push_back(std::make_unique<proxy::Worker>());
   std::random_device seed;
+  auto inherited = inherited_sockets(sources_.environment, config_);
   for (const auto& connection : config_.connections) {
     connections_.push_back(make_connection(connection, seed()));
-    connections_.back()->open();
+    connections_.back()->open(inherited.connections[connection.id]);
   }
-  if (config_.admin.listen) admin_ = std::make_unique<AdminService>(*this, config_.admin);
+  if (config_.admin.listen) admin_ = std::make_unique<AdminService>(*this, config_.admin, std::move(inherited.admin));
   if (!config_.notify.empty()) webhooks_ = std::make_unique<admin::Webhooks>(config_.notify, events_.feed());
 }
 
@@ -119,11 +121,7 @@ Task<> Runtime::watch_files() {
     if (!config_.watch_files) continue;
     const auto changed = watch_.look();
     if (changed.empty()) continue;
-    const auto at_start = config::files_read_at_start(settings().running);
-    for (const auto& path : changed) {
-      spdlog::info("{} has changed", path);
-      if (std::ranges::binary_search(at_start, path)) spdlog::warn("reload: {} takes effect after a restart", path);
-    }
+    for (const auto& path : changed) spdlog::info("{} has changed", path);
     reload();
   }
 }
@@ -188,6 +186,8 @@ void Runtime::load_again() {
       asio::co_spawn(main_, retry_login(*connection), end_of_helper);
     }
   }
+  if (loaded.config.admin.token_file == config_.admin.token_file) config_.admin.token = loaded.config.admin.token;
+  if (admin_) admin_->renew(config_.admin);
   config_.drain_timeout = loaded.config.drain_timeout;
   config_.log.level = loaded.config.log.level;
   config_.watch_files = loaded.config.watch_files;

@@ -12,7 +12,10 @@ std::vector<std::string> needs_restart(const Config& running, const Config& next
     if (differs) sentences.push_back(what + " takes effect after a restart");
   };
   say(running.workers != next.workers, "the new number of workers");
-  say(running.admin != next.admin, "the changed admin section");
+  // The content of the token's file is read again.
+  auto admin = next.admin;
+  if (admin.token_file == running.admin.token_file) admin.token = running.admin.token;
+  say(running.admin != admin, "the changed admin section");
   say(running.notify != next.notify, "the changed notify section");
   say(running.log.format != next.log.format, "the new log format");
   for (const auto& connection : next.connections) {
@@ -36,17 +39,8 @@ std::vector<std::string> needs_restart(const Config& running, const Config& next
 
 namespace {
 
-void add_files_read_at_start(const Config& config, std::set<std::string>& files) {
-  const auto add_tls = [&files](const std::optional<TlsFiles>& tls) {
-    if (tls) files.insert({tls->cert_file, tls->key_file, tls->client_ca_file});
-  };
-  files.insert(config.admin.token_file);
-  add_tls(config.admin.tls);
-  for (const auto& connection : config.connections) {
-    add_tls(connection.tls);
-    const auto& uri = connection.postgres;
-    files.insert({uri.sslrootcert == "system" ? "" : uri.sslrootcert, uri.sslcert, uri.sslkey, uri.sslcrl});
-  }
+void add_tls(const std::optional<TlsFiles>& tls, std::set<std::string>& files) {
+  if (tls) files.insert({tls->cert_file, tls->key_file, tls->client_ca_file});
 }
 
 std::vector<std::string> without_the_empty(std::set<std::string> files) {
@@ -60,18 +54,17 @@ std::vector<std::string> named_files(const Sources& sources, const Config& confi
   std::set<std::string> files;
   files.insert(sources.file.value_or(""));
   if (sources.environment) files.insert(sources.environment("PGPASSFILE").value_or(""));
-  add_files_read_at_start(config, files);
+  files.insert(config.admin.token_file);
+  add_tls(config.admin.tls, files);
+  for (const auto& notify : config.notify) files.insert(notify.secret_file);
   for (const auto& connection : config.connections) {
     files.insert(connection.password_file);
     for (const auto& user : connection.users) files.insert(user.password_file);
     if (connection.auth_query) files.insert(connection.auth_query->password_file);
+    add_tls(connection.tls, files);
+    const auto& uri = connection.postgres;
+    files.insert({uri.sslrootcert == "system" ? "" : uri.sslrootcert, uri.sslcert, uri.sslkey, uri.sslcrl});
   }
-  return without_the_empty(std::move(files));
-}
-
-std::vector<std::string> files_read_at_start(const Config& config) {
-  std::set<std::string> files;
-  add_files_read_at_start(config, files);
   return without_the_empty(std::move(files));
 }
 

@@ -14,7 +14,5 @@ namespace holdfast::config {
 
 /// The configuration's own file and those that it names, each once: passwords, tokens, certificates, keys, PGPASSFILE.
 [[nodiscard]] std::vector<std::string> named_files(const Sources& sources, const Config& config);
-/// Those of them whose content counts only at the start: certificates, keys, the admin port's token. Sorted.
-[[nodiscard]] std::vector<std::string> files_read_at_start(const Config& config);
 
 }  // namespace holdfast::config

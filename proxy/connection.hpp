@@ -8,6 +8,7 @@
 
 #include "config/config.hpp"
 #include "proxy/counters.hpp"
+#include "proxy/inherited_types.hpp"
 #include "proxy/session_types.hpp"
 #include "proxy/task.hpp"
 #include "proxy/upstream.hpp"
@@ -19,8 +20,9 @@ class Connection {
  public:
   virtual ~Connection() = default;
 
-  /// Binds the listeners; throws std::runtime_error with a sentence. Before the workers start.
-  virtual void open() = 0;
+  /// Binds the listeners, or takes those that were bound for it; throws std::runtime_error with a sentence. Before the
+  /// workers start.
+  virtual void open(const InheritedSockets& inherited) = 0;
   /// Begins to accept and to connect. From any thread.
   virtual void start() = 0;
   /// `reconnect` and `health` hold for every session from its next wait on, the rest for sessions that come from now on.

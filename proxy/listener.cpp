@@ -22,8 +22,10 @@ struct Listener::Impl : std::enable_shared_from_this<Listener::Impl> {
   config::ListenAddress address;
   NextExecutor next_executor;
   Accepted accepted;
+  bool is_inherited = false;  // then the path is not ours to remove
 
   void open();
+  void inherit(const InheritedSocket& socket);
   void open_unix();
   void open_tcp();
   Task<> run();
@@ -64,6 +66,15 @@ void Listener::Impl::open_unix() {
   if (error) throw std::runtime_error("cannot listen on " + address.to_string() + ": " + error.message());
 }
 
+void Listener::Impl::inherit(const InheritedSocket& socket) {
+  const int family = socket.address.is_unix() ? AF_UNIX : socket.address.host.find(':') == std::string::npos ? AF_INET : AF_INET6;
+  ErrorCode error;
+  acceptor.assign(asio::generic::stream_protocol(family, socket.address.is_unix() ? 0 : IPPROTO_TCP), socket.descriptor, error);
+  if (error) throw std::runtime_error("cannot listen on " + socket.address.to_string() + ": " + error.message());
+  address = socket.address;
+  is_inherited = true;
+}
+
 void Listener::Impl::open() { address.is_unix() ? open_unix() : open_tcp(); }
 
 Task<> Listener::Impl::run() {
@@ -97,9 +108,10 @@ Task<> Listener::Impl::run() {
 }
 
 Listener::Listener(const Executor& executor, config::ListenAddress address, NextExecutor next_executor,
-                   Accepted accepted)
+                   Accepted accepted, const InheritedSockets& inherited)
     : impl_(std::make_shared<Impl>(executor, std::move(address), std::move(next_executor), std::move(accepted))) {
-  impl_->open();
+  const auto found = inherited.find(impl_->address.to_string());
+  found == inherited.end() ? impl_->open() : impl_->inherit(found->second);
 }
 
 Listener::~Listener() { close(); }
@@ -110,7 +122,7 @@ void Listener::close() {
   if (!impl_->acceptor.is_open()) return;
   ErrorCode ignored;
   impl_->acceptor.close(ignored);
-  if (impl_->address.is_unix()) ::unlink(impl_->address.unix_path.c_str());
+  if (impl_->address.is_unix() && !impl_->is_inherited) ::unlink(impl_->address.unix_path.c_str());
 }
 
 const config::ListenAddress& Listener::address() const { return impl_->address; }

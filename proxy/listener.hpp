@@ -6,6 +6,7 @@
 #include <string>
 
 #include "config/config.hpp"
+#include "proxy/inherited_types.hpp"
 #include "proxy/stream.hpp"
 
 namespace holdfast::proxy {
@@ -17,15 +18,17 @@ class Listener {
   using Accepted = std::function<void(Socket, Origin)>;
   using NextExecutor = std::function<Executor()>;
 
-  /// Binds and listens. Throws std::runtime_error with a sentence that names the address.
-  Listener(const Executor& executor, config::ListenAddress address, NextExecutor next_executor, Accepted accepted);
+  /// Binds and listens, unless one of `inherited` does already for this address. Throws std::runtime_error with a sentence
+  /// that names the address.
+  Listener(const Executor& executor, config::ListenAddress address, NextExecutor next_executor, Accepted accepted,
+           const InheritedSockets& inherited = {});
   ~Listener();
   Listener(const Listener&) = delete;
   Listener& operator=(const Listener&) = delete;
 
   void start();
   void close();
-  /// With the port that the kernel chose where 0 was asked for.
+  /// As bound: with the port that the kernel chose where 0 was asked for.
   [[nodiscard]] const config::ListenAddress& address() const;
 
  private:

@@ -5,6 +5,7 @@
 #include <openssl/x509v3.h>
 
 #include <filesystem>
+#include <tuple>
 
 namespace holdfast::proxy {
 
@@ -86,6 +87,11 @@ TlsResult listener_tls(const config::TlsFiles& files) {
   }
   SSL_CTX_set_alpn_select_cb(made->native_handle(), select_protocol, nullptr);
   return {std::move(made), {}};
+}
+
+bool uses_same_files(const config::PostgresUri& one, const config::PostgresUri& other) {
+  const auto settings = [](const config::PostgresUri& uri) { return std::tie(uri.sslmode, uri.sslrootcert, uri.sslcert, uri.sslkey); };
+  return settings(one) == settings(other);
 }
 
 bool verifies_host(const config::PostgresUri& uri) {

@@ -22,6 +22,9 @@ struct TlsResult {
 /// A context for a listener.
 [[nodiscard]] TlsResult listener_tls(const config::TlsFiles& files);
 
+/// Does upstream_tls make the same of both, but for what stands in the files?
+[[nodiscard]] bool uses_same_files(const config::PostgresUri& one, const config::PostgresUri& other);
+
 /// Does this sslmode check the host's name against the certificate?
 [[nodiscard]] bool verifies_host(const config::PostgresUri& uri);
 /// Sets the name that the certificate must carry, for verify-full. Before the handshake.

@@ -57,11 +57,11 @@ MongoConnection::MongoConnection(std::shared_ptr<const config::Connection> confi
 
 MongoConnection::~MongoConnection() = default;
 
-void MongoConnection::open() {
+void MongoConnection::open(const InheritedSockets& inherited) {
   for (const auto& address : config_->listen) {
     const auto accepted = [this](Socket socket, Listener::Origin) { accept(std::move(socket)); };
     const auto next = [this] { return home_.executor(); };
-    listeners_.push_back(std::make_unique<Listener>(home_.executor(), address, next, accepted));
+    listeners_.push_back(std::make_unique<Listener>(home_.executor(), address, next, accepted, inherited));
     spdlog::info("{} listens on {}", id_, listeners_.back()->address().to_string());
   }
 }

@@ -22,7 +22,7 @@ class MongoConnection final : public Connection {
                   std::uint64_t random_seed);
   ~MongoConnection() override;
 
-  void open() override;
+  void open(const InheritedSockets& inherited) override;
   void start() override;
   void reconfigure(std::shared_ptr<const config::Connection> config) override;
   void stop_sessions() override;

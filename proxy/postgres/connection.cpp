@@ -70,13 +70,14 @@ PostgresConnection::PostgresConnection(std::shared_ptr<const config::Connection>
         [this, raw](const Session& session) {
           if (raw->sessions.erase(session.id()) > 0) --clients_;
         }});
+    share->contexts.push_back(share->context);
     shares_.push_back(std::move(share));
   }
 }
 
 PostgresConnection::~PostgresConnection() = default;
 
-void PostgresConnection::open() {
+void PostgresConnection::open(const InheritedSockets& inherited) {
   for (const auto& address : config_->listen) {
     auto& home = *shares_.front()->worker;
     // A socket is made on the worker that will serve it: sessions never change threads.
@@ -89,7 +90,7 @@ void PostgresConnection::open() {
         if (share->worker->executor() == socket.get_executor()) return accept(*share, std::move(socket), origin);
       }
     };
-    listeners_.push_back(std::make_unique<Listener>(home.executor(), address, next, accepted));
+    listeners_.push_back(std::make_unique<Listener>(home.executor(), address, next, accepted, inherited));
     spdlog::info("{} listens on {}", id_, listeners_.back()->address().to_string());
   }
 }
@@ -127,14 +128,26 @@ Task<> PostgresConnection::tick(Share& share) {
   }
 }
 
+PostgresConnection::Tls PostgresConnection::read_tls(const config::Connection& config) const {
+  Tls tls;
+  const auto take = [this](TlsResult result, TlsContext& into) {
+    if (!result.context) spdlog::error("{}: {}: the certificates in force stay", id_, result.error);
+    into = std::move(result.context);
+  };
+  if (config.tls) take(listener_tls(*config.tls), tls.client);
+  if (config.postgres.sslmode != config::SslMode::disable) take(upstream_tls(config.postgres), tls.server);
+  return tls;
+}
+
 void PostgresConnection::reconfigure(std::shared_ptr<const config::Connection> config) {
+  const auto tls = read_tls(*config);
   for (auto& share : shares_) {
-    asio::post(share->worker->executor(), [raw = share.get(), config] { reconfigure(*raw, *config); });
+    asio::post(share->worker->executor(), [raw = share.get(), config, tls] { reconfigure(*raw, *config, tls); });
   }
   upstream_.reconfigure(config->reconnect, config->health);
 }
 
-void PostgresConnection::reconfigure(Share& share, const config::Connection& config) {
+void PostgresConnection::reconfigure(Share& share, const config::Connection& config, const Tls& tls) {
   std::erase_if(share.configs, [](const auto& each) { return each.expired(); });
   for (const auto& each : share.configs) {
     if (const auto held = each.lock()) {
@@ -142,11 +155,21 @@ void PostgresConnection::reconfigure(Share& share, const config::Connection& con
       held->health = config.health;
     }
   }
-  if (*share.context->config == config) return;
+  // A session that is open logs in again after a loss: it has to know the server's new authority then.
+  std::erase_if(share.contexts, [](const auto& each) { return each.expired(); });
+  for (const auto& each : share.contexts) {
+    const auto held = each.lock();
+    if (held && tls.server && uses_same_files(held->config->postgres, config.postgres)) held->server_tls = tls.server;
+  }
+  // Also where the settings are the same: a certificate may have been replaced under its name.
+  if (*share.context->config == config && !tls.client && !tls.server) return;
   const auto own = std::make_shared<config::Connection>(config);
   auto next = std::make_shared<SessionContext>(*share.context);
   next->config = own;
+  if (tls.client) next->client_tls = tls.client;
+  if (tls.server) next->server_tls = tls.server;
   share.configs.push_back(own);
+  share.contexts.push_back(next);
   share.context = std::move(next);
 }
 

@@ -10,6 +10,7 @@
 #include "proxy/connection.hpp"
 #include "proxy/listener.hpp"
 #include "proxy/postgres/session.hpp"
+#include "proxy/tls.hpp"
 #include "proxy/worker.hpp"
 
 namespace holdfast::proxy::postgres {
@@ -22,7 +23,7 @@ class PostgresConnection final : public Connection {
                      CancelRegistry& cancels, std::uint64_t random_seed);
   ~PostgresConnection() override;
 
-  void open() override;
+  void open(const InheritedSockets& inherited) override;
   void start() override;
   void reconfigure(std::shared_ptr<const config::Connection> config) override;
   void stop_sessions() override;
@@ -42,12 +43,18 @@ class PostgresConnection final : public Connection {
     // This worker's own copies of the configuration, one for each context that still has sessions: what changes while
     // they run changes in place, where no session's reference is lost.
     std::vector<std::weak_ptr<config::Connection>> configs;
+    std::vector<std::weak_ptr<SessionContext>> contexts;  // all that still have sessions
     std::unique_ptr<ConnectionCounters> counters;
     std::unordered_map<std::uint64_t, std::shared_ptr<Session>> sessions;
     bool ticking = true;
   };
 
-  static void reconfigure(Share& share, const config::Connection& config);
+  /// Contexts from the certificates and keys as they are now; an error keeps the ones in force.
+  struct Tls {
+    TlsContext client, server;
+  };
+  [[nodiscard]] Tls read_tls(const config::Connection& config) const;
+  static void reconfigure(Share& share, const config::Connection& config, const Tls& tls);
   void accept(Share& share, Socket socket, Listener::Origin origin);
   Task<> tick(Share& share);
 

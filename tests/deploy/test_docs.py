@@ -72,7 +72,9 @@ def test_the_settings_of_a_connection_manager_do_what_the_table_says():
 
 def test_the_compose_file_describes_a_holdfast_that_serves(tmp_path):
     """Its environment, secret and command with this binary, before a server where the password counts."""
-    service = yaml.safe_load((ROOT / "deploy/compose/compose.yaml").read_text())["services"]["holdfast"]
+    services = yaml.safe_load((ROOT / "deploy/compose/compose.yaml").read_text())["services"]
+    assert set(services["client"]["depends_on"]) == {"holdfast", "postgres"}  # `compose run` starts no other service
+    service = services["holdfast"]
     assert (ROOT / "deploy/compose" / service["build"]["context"] / service["build"]["dockerfile"]).exists()
     assert service["read_only"] and service["cap_drop"] == ["ALL"]
     password = tmp_path / "password"

@@ -35,6 +35,8 @@ def test_the_checks_can_fail(tmp_path):
     holdfast["restartPolcy"] = "Always"
     with pytest.raises(AssertionError, match="restartPolcy"):
         assert_valid(yaml.safe_dump(deployment), tmp_path)
+    with pytest.raises(AssertionError, match="podMetricsEndpoint"):
+        assert_valid(build("monitoring").replace("podMetricsEndpoints:", "podMetricsEndpoint:"), tmp_path)
     with pytest.raises(AssertionError, match="listne"):
         assert_configuration_passes_check(build("sidecar").replace("listen:", "listne:"), tmp_path)
 

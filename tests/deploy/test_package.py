@@ -7,12 +7,14 @@ import subprocess
 
 import psycopg
 import pytest
+import yaml
 
 from conftest import BUILD, ROOT, run, tool
 from support.service_manager import ServiceManager
 from support.waiting import free_port, wait_for
 
 UNIT = ROOT / "deploy/systemd/holdfast.service"
+SOCKET = ROOT / "deploy/systemd/holdfast.socket"
 # Nobody's number on this machine: what DynamicUser would take.
 USER = 61184
 
@@ -53,8 +55,8 @@ def test_it_depends_on_debians_libraries_and_carries_none(package):
     for library in ("libc6", "libpq5", "libssl3", "libpg-query", "libyaml-cpp0.7"):
         assert re.search(rf"\b{re.escape(library)}", depends), depends
     names = run("dpkg-deb", "-c", package)
-    assert ".so" not in names
-    for path in ("./usr/bin/holdfast", "./lib/systemd/system/holdfast.service", "./etc/holdfast/holdfast.yaml", "./usr/share/man/man1/holdfast.1.gz",
+    assert not re.search(r"\.so\b", names)
+    for path in ("./usr/bin/holdfast", "./lib/systemd/system/holdfast.service", "./lib/systemd/system/holdfast.socket", "./etc/holdfast/holdfast.yaml", "./usr/share/man/man1/holdfast.1.gz",
                  "./usr/share/bash-completion/completions/holdfast", "./usr/share/zsh/vendor-completions/_holdfast"):
         assert f" {path}\n" in names, (path, names)
 
@@ -70,6 +72,17 @@ def test_systemd_verifies_the_unit_and_calls_it_well_protected(installed):
     table = run(tool("systemd-analyze"), "security", "--offline=true", "--threshold=15", UNIT)
     level = float(re.search(r"exposure level for holdfast.service: (\S+)", table)[1])
     assert level <= 1.5, table
+
+
+def test_systemd_verifies_the_socket_and_it_binds_what_the_default_configuration_listens_on(installed):
+    in_root(installed, "apt-get", "install", "-y", "-qq", "--no-install-recommends", "systemd", "procps")
+    assert in_root(installed, "systemd-analyze", "verify", "--man=no", "holdfast.socket") == ""
+    unit = installed / "lib/systemd/system/holdfast.socket"
+    unit.write_text(unit.read_text().replace("ListenStream=127", "ListenStream=nowhere 127"))
+    assert "nowhere" in run("chroot", installed, "sh", "-c", "systemd-analyze verify --man=no holdfast.socket 2>&1; exit 0")
+    shutil.copy(SOCKET, unit)
+    bound = re.findall(r"^ListenStream=(.*)$", SOCKET.read_text(), re.MULTILINE)
+    assert bound == [each["listen"] for each in yaml.safe_load((installed / "etc/holdfast/holdfast.yaml").read_text())["connections"]]
 
 
 @pytest.fixture

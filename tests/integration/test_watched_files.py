@@ -1,7 +1,12 @@
 """watch_files: what Kubernetes does to a mounted ConfigMap or Secret reaches the proxy without a signal and without losing a session."""
 
+import http.client
 import os
 import pathlib
+import shutil
+import socket
+import ssl
+import struct
 
 import psycopg
 import pytest
@@ -9,33 +14,48 @@ import yaml
 
 from expectations import assert_alive
 from support.certificates import Authority
+from support.postgres import PostgresServer
 from support.waiting import wait_for
 
 
+class Volume:
+    """A mounted ConfigMap or Secret: links into ..data, which is a link to a folder that is never written twice."""
+
+    def __init__(self, folder, files):
+        self.folder = pathlib.Path(folder)
+        self.folder.mkdir(exist_ok=True)
+        self._number = 0
+        self.write(files)
+        for name in files:
+            (self.folder / f"..new_{name}").symlink_to(f"..data/{name}")
+            os.rename(self.folder / f"..new_{name}", self.folder / name)
+
+    def write(self, files):
+        """As the kubelet does it: a new folder, a new link, one rename, the old folder away."""
+        before = self.folder / f"..{self._number}"
+        self._number += 1
+        new = self.folder / f"..{self._number}"
+        new.mkdir()
+        for name, text in files.items():
+            (new / name).write_text(text)
+        (self.folder / "..data_tmp").symlink_to(new.name)
+        os.rename(self.folder / "..data_tmp", self.folder / "..data")
+        if before.is_dir():
+            shutil.rmtree(before)
+
+    def path(self, name):
+        return str(self.folder / name)
+
+
 class Mounted:
-    """A file of a mounted ConfigMap or Secret: a link into ..data, which is a link to a folder that is never written twice."""
+    """A volume with one file, in a folder that may hold others too."""
 
     def __init__(self, path, text):
         self.path = pathlib.Path(path)
-        self.folder = self.path.parent / f"..{self.path.name}"
-        self.folder.mkdir()
-        self._number = 0
-        self.write(text)
-        (self.folder / "first").symlink_to(f"{self.folder}/..data/{self.path.name}")
-        os.rename(self.folder / "first", self.path)
+        self._volume = Volume(self.path.parent, {self.path.name: text})
 
     def write(self, text):
-        """As the kubelet does it: a new folder, a new link, one rename, the old folder away."""
-        before = [self.folder / f"{self._number}"]
-        self._number += 1
-        new = self.folder / f"{self._number}"
-        new.mkdir()
-        (new / self.path.name).write_text(text)
-        (self.folder / "..data_tmp").symlink_to(new.name)
-        os.rename(self.folder / "..data_tmp", self.folder / "..data")
-        for folder in filter(pathlib.Path.is_dir, before):
-            (folder / self.path.name).unlink()
-            folder.rmdir()
+        self._volume.write({self.path.name: text})
 
 
 WATCHING = {"watch_files": "on"}
@@ -127,10 +147,110 @@ def test_a_rotated_password_is_what_new_clients_and_the_health_check_log_in_with
         server.query("DROP ROLE rotated_user")
 
 
-def test_a_rotated_certificate_is_told_to_need_a_restart(server, start_holdfast, tmp_path):
-    authority = Authority(tmp_path)
-    cert, key = authority.issue("localhost")
-    mounted = Mounted(tmp_path / "tls.crt", pathlib.Path(cert).read_text())
-    proxy = start_holdfast(server, top=WATCHING, connection={"tls": {"cert_file": str(mounted.path), "key_file": str(key)}})
-    mounted.write(pathlib.Path(cert).read_text())
-    proxy.wait_for_log(r"reload: .*tls\.crt takes effect after a restart")
+def certificate_shown(port):
+    """The certificate that a client of the proxy sees, as PEM."""
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+        client.sendall(struct.pack("!ii", 8, 80877103))
+        assert client.recv(1) == b"S"
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        with context.wrap_socket(client) as secure:
+            return ssl.DER_cert_to_PEM_cert(secure.getpeercert(binary_form=True))
+
+
+def key_pair(authority, name, alternatives=""):
+    """What a Secret of the type kubernetes.io/tls holds."""
+    certificate, key = (pathlib.Path(path).read_text() for path in authority.issue(name, alternatives))
+    return {"tls.crt": certificate, "tls.key": key}
+
+
+def is_shown(port, pair):
+    return certificate_shown(port).split() == pair["tls.crt"].split()
+
+
+def test_a_rotated_certificate_is_shown_to_new_clients_and_open_sessions_go_on(server, start_holdfast, tmp_path):
+    authority = Authority(tmp_path / "authority")
+    first, second = key_pair(authority, "first"), key_pair(authority, "second")
+    volume = Volume(tmp_path / "tls", first)
+    proxy = start_holdfast(server, top=WATCHING, connection={"tls": {"cert_file": volume.path("tls.crt"), "key_file": volume.path("tls.key")}})
+    client = proxy.connect(sslmode="require")
+    backend = client.execute("SELECT pg_backend_pid()").fetchone()
+    assert is_shown(proxy.port, first)
+    volume.write(second)
+    wait_for(lambda: is_shown(proxy.port, second), 10, "the new one is shown")
+    assert client.execute("SELECT pg_backend_pid()").fetchone() == backend
+    assert proxy.connect(sslmode="require").execute("SELECT 1").fetchone() == (1,)
+    assert "error" not in proxy.log()
+
+
+def test_a_rotated_certificate_that_cannot_be_used_leaves_the_old_one_in_force(server, start_holdfast, tmp_path):
+    authority = Authority(tmp_path / "authority")
+    first, second = key_pair(authority, "first"), key_pair(authority, "second")
+    volume = Volume(tmp_path / "tls", first)
+    proxy = start_holdfast(server, top=WATCHING, connection={"tls": {"cert_file": volume.path("tls.crt"), "key_file": volume.path("tls.key")}})
+    volume.write({**first, "tls.crt": "no certificate\n"})
+    proxy.wait_for_log(r"error.* main: cert_file \S+/tls/tls\.crt: .*: the certificates in force stay")
+    assert is_shown(proxy.port, first)
+    volume.write({**first, "tls.key": second["tls.key"]})
+    proxy.wait_for_log(r"error.* main: key_file \S+/tls/tls\.key: .*: the certificates in force stay")
+    assert is_shown(proxy.port, first)
+    assert proxy.connect(sslmode="require").execute("SELECT 1").fetchone() == (1,)
+    volume.write(second)
+    wait_for(lambda: is_shown(proxy.port, second), 10, "the good one that follows is shown")
+
+
+def ask_admin(proxy, authority, token):
+    """(status, certificate) of a request to the admin port in TLS."""
+    context = ssl.create_default_context(cafile=authority.certificate)
+    connection = http.client.HTTPSConnection("localhost", proxy.admin_port, context=context, timeout=10)
+    try:
+        connection.request("GET", "/api/v1/config", headers={"Authorization": f"Bearer {token}"})
+        shown = ssl.DER_cert_to_PEM_cert(connection.sock.getpeercert(binary_form=True))
+        return connection.getresponse().status, shown.split()
+    finally:
+        connection.close()
+
+
+def test_a_rotated_certificate_and_token_of_the_admin_port_hold_for_the_next_client(server, start_holdfast, tmp_path):
+    authority = Authority(tmp_path / "authority")
+    names = "DNS:localhost,IP:127.0.0.1"
+    first, second = ({**key_pair(authority, name, names), "token": f"{name}-token\n"} for name in ("first", "second"))
+    volume = Volume(tmp_path / "admin", first)
+    proxy = start_holdfast(server, wait=False, top=WATCHING,
+                           admin={"token_file": volume.path("token"), "tls": {"cert_file": volume.path("tls.crt"), "key_file": volume.path("tls.key")}})
+    proxy.wait_for_log("connected to main")
+    proxy.secrets |= {"first-token", "second-token"}
+    assert ask_admin(proxy, authority, "first-token") == (200, first["tls.crt"].split())
+    volume.write({**first, "tls.crt": "no certificate\n"})
+    proxy.wait_for_log(r"error.* admin: cert_file \S+/admin/tls\.crt: .*: the certificate in force stays")
+    assert ask_admin(proxy, authority, "first-token") == (200, first["tls.crt"].split())
+    volume.write(second)
+    wait_for(lambda: ask_admin(proxy, authority, "second-token") == (200, second["tls.crt"].split()), 10, "the new ones are in force")
+    assert ask_admin(proxy, authority, "first-token")[0] == 401
+    assert "after a restart" not in proxy.log()
+
+
+def test_a_rotated_authority_of_the_server_is_believed_from_the_next_login_on_also_of_sessions_that_are_open(start_holdfast, tmp_path):
+    old, new, next_one = (Authority(tmp_path / name) for name in ("old", "new", "next"))
+    secure = PostgresServer("debian")
+    new.issue_to_server(secure)
+    secure.start()
+    secure.prepare()
+    try:
+        trusted = Mounted(tmp_path / "ca.crt", pathlib.Path(old.certificate).read_text())
+        proxy = start_holdfast(f"postgres://app@localhost:{secure.port}/app?sslmode=verify-full&sslrootcert={trusted.path}", ready=False, top=WATCHING,
+                               connection={"reconnect": {"retry_delay": "100ms", "hold_timeout": "10s"}})
+        wait_for(lambda: "certificate" in (proxy.state()["lastError"] or ""), 15, "it is refused")
+        trusted.write(pathlib.Path(new.certificate).read_text())
+        wait_for(lambda: proxy.connect().execute("SELECT 1").fetchone() == (1,), 20, "it is believed")
+        # A session that was open before logs in again after a loss, and believes the next one then.
+        client = proxy.connect()
+        client.execute("SET search_path = extra")
+        before = reloads(proxy)
+        trusted.write(pathlib.Path(next_one.certificate).read_text())
+        wait_for(lambda: reloads(proxy) > before, 10, "it is read")
+        next_one.issue_to_server(secure)
+        secure.restart("kill9")
+        assert client.execute("SHOW search_path").fetchone() == ("extra",)
+    finally:
+        secure.close()

@@ -43,8 +43,10 @@ TEST(AdminSettings, are_shown_in_the_words_of_the_file) {
   auto config = two();
   config.connections[0].health.interval = milliseconds(90'000);
   config.connections[0].reconnect.hold_timeout = milliseconds(0);
+  config.watch_files = true;
   const auto all = shown(config, config);
   EXPECT_EQ(all.at("drain_timeout"), "25s");
+  EXPECT_EQ(all.at("watch_files"), true);
   EXPECT_EQ(all.at("reconnect").at("jitter"), 0.2);
   const auto& orders = all.at("connections").at("orders");
   EXPECT_EQ(orders.at("reconnect").at("max_retries"), 3);

@@ -32,7 +32,7 @@ TEST(Reload, of_what_is_bound_at_the_start_needs_a_restart_and_names_it) {
       {"workers", [](Config& next) { next.workers = 4; }},
       {"admin", [](Config& next) { next.admin.listen->port = 9931; }},
       {"admin", [](Config& next) { next.admin.listen.reset(); }},
-      {"admin", [](Config& next) { next.admin.token = Secret("new"); }},
+      {"admin", [](Config& next) { next.admin.token_file = "/s/other"; }},
       {"admin", [](Config& next) { next.admin.tls = TlsFiles{"c", "k", {}}; }},
       {"notify", [](Config& next) { next.notify.push_back({"https://hooks.example", {}, {}, {}}); }},
       {"log format", [](Config& next) { next.log.format = LogFormat::json; }},
@@ -61,6 +61,7 @@ TEST(Reload, is_about_the_file_and_each_file_that_it_names_once) {
   };
   auto config = running();
   config.admin.token_file = "/s/token";
+  config.notify.push_back({"https://hooks.example", {}, {}, "/s/hook"});
   auto& connection = config.connections[0];
   connection.password_file = "/s/password";
   connection.users = {{"a", {}, {}, "/s/a", {}}, {"b", {}, {}, {}, "B_PASSWORD"}, {"c", {}, {}, "/s/a", {}}};
@@ -68,9 +69,8 @@ TEST(Reload, is_about_the_file_and_each_file_that_it_names_once) {
   connection.tls = TlsFiles{"/t/cert", "/t/key", {}};
   connection.postgres.sslrootcert = "/t/root";
   EXPECT_EQ(named_files(sources, config),
-            (std::vector<std::string>{"/etc/holdfast/holdfast.yaml", "/etc/pgpass", "/s/a", "/s/password", "/s/q", "/s/token", "/t/cert",
-                                      "/t/key", "/t/root"}));
-  EXPECT_EQ(files_read_at_start(config), (std::vector<std::string>{"/s/token", "/t/cert", "/t/key", "/t/root"}));
+            (std::vector<std::string>{"/etc/holdfast/holdfast.yaml", "/etc/pgpass", "/s/a", "/s/hook", "/s/password", "/s/q", "/s/token",
+                                      "/t/cert", "/t/key", "/t/root"}));
   connection.postgres.sslrootcert = "system";
   EXPECT_EQ(named_files({}, config).back(), "/t/key");
   EXPECT_TRUE(named_files({}, running()).empty());
@@ -79,6 +79,7 @@ TEST(Reload, is_about_the_file_and_each_file_that_it_names_once) {
 TEST(Reload, of_everything_else_needs_none) {
   const Change rows[] = {[](Config& next) { next.log.level = LogLevel::debug; },
                          [](Config& next) { next.drain_timeout = 1s; },
+                         [](Config& next) { next.admin.token = Secret("new"); },
                          [](Config& next) { next.reconnect.max_retries = 9; },
                          [](Config& next) { next.health.interval = 1s; },
                          [](Config& next) { next.connections[0].reconnect.retry_delay = 1s; },
