@@ -168,6 +168,9 @@ class Stage:
             return
         self.ports[name] = free_port()
         command = self._holdfast_command(name, VARIANTS[name]) if name in VARIANTS else getattr(self, f"_{name}_command")()
+        if name == "ledger":
+            sql = subprocess.run([str(self.holdfast), "ledger"], check=True, capture_output=True, text=True).stdout
+            self.run("psql", "-q", "-c", sql, DATABASE)
         self._launch(name, command)
         self._wait_until_answering(name)
 

@@ -14,6 +14,7 @@
 #include "cli/inherited_sockets.hpp"
 #include "cli/logging.hpp"
 #include "config/reload.hpp"
+#include "health/ledger_check.hpp"
 #include "proxy/log_scope.hpp"
 #include "proxy/mongo/connection.hpp"
 #include "proxy/postgres/connection.hpp"
@@ -69,7 +70,17 @@ proxy::Connection* Runtime::find(std::string_view id) const {
   return found == connections_.end() ? nullptr : found->get();
 }
 
+/// Throws where a ledger is wanted and certainly not there.
+void Runtime::require_ledgers() {
+  for (const auto& connection : config_.connections) {
+    if (connection.exactly_once != config::ExactlyOnce::on) continue;
+    const auto missing = health::missing_ledger(health_, connection.postgres);
+    if (!missing.empty()) throw std::runtime_error(connection.id + ": " + missing);
+  }
+}
+
 int Runtime::run() {
+  require_ledgers();
   for (auto& worker : workers_) worker->start();
   for (auto& connection : connections_) connection->start();
   asio::co_spawn(main_, watch_signals(), [this](const std::exception_ptr& thrown) {

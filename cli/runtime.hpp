@@ -54,6 +54,7 @@ class Runtime {
 
  private:
   std::unique_ptr<proxy::Connection> make_connection(const config::Connection& config, std::uint64_t seed);
+  void require_ledgers();
   Task<> watch_signals();
   Task<> watch_files();
   Task<> feed_watchdog();

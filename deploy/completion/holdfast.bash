@@ -43,13 +43,14 @@ _holdfast() {
 
   local words
   case $command in
-    "") words="run check demo status reconnect pause resume events config health --version --help" ;;
+    "") words="run check demo ledger status reconnect pause resume events config health --version --help" ;;
     run) words="--config --upstream --listen --admin --set --help" ;;
     check) words="--config --help" ;;
     demo) words="postgres mongodb --for --stay --help" ;;
     status) words="--admin --token-file --ca-file --cert-file --key-file --json --watch --help" ;;
     events) words="--admin --token-file --ca-file --cert-file --key-file --follow --since --json --help" ;;
     config | health) words="--admin --token-file --ca-file --cert-file --key-file --help" ;;
+    ledger) words="--drop" ;;
     reconnect | pause | resume)
       words="--admin --token-file --ca-file --cert-file --key-file --help"
       [[ $word == -* ]] || words=$(_holdfast_connections)

@@ -43,6 +43,7 @@ struct SessionContext {
   TlsContext server_tls;       // none: sslmode=disable
   std::function<void(const std::shared_ptr<Session>&)> opened;
   std::function<void(const Session&)> closed;
+  SteadyTime ledger_swept = {};  // when a session of this worker last did
 };
 
 class Session : public std::enable_shared_from_this<Session> {
@@ -138,7 +139,7 @@ class Session : public std::enable_shared_from_this<Session> {
   };
   Task<> knock_at_server(std::shared_ptr<Knock> knock, SteadyTime limit);
   Task<> take_snapshot();
-  Task<> forget_commits();
+  Task<> tidy_ledger(bool sweep);
 
   const std::uint64_t id_;
   const Origin origin_;

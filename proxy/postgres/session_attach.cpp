@@ -16,6 +16,7 @@ namespace {
 
 constexpr auto snapshot_pause = std::chrono::seconds(1);
 constexpr auto ledger_pause = std::chrono::milliseconds(50);
+constexpr auto ledger_sweep_pause = std::chrono::hours(1);
 
 SteadyTime now() { return std::chrono::steady_clock::now(); }
 
@@ -313,7 +314,7 @@ Task<bool> Session::tell_outcome(Backend& backend, LedgerAnswer answer, SteadyTi
 
 /// Where commits are to be recorded there is a ledger to record them in: else the client is told at its login.
 Task<bool> Session::has_ledger(Backend& backend) {
-  if (context_->config->exactly_once != config::ExactlyOnce::on) co_return true;
+  if (context_->config->exactly_once != config::ExactlyOnce::on || replication_) co_return true;
   const auto limit = now() + context_->config->reconnect.connection_timeout;
   const auto rows = co_await query(backend, std::string(pg::ledger_check()), {}, server_in_, limit);
   if (rows && rows->size() == 1 && rows->front().at(0) == "t") co_return true;
@@ -339,7 +340,11 @@ void Session::on_tick(SteadyTime at) {
     last_snapshot_ = at;
     spawn_named(executor_, take_snapshot(), "snapshot", shared_from_this());
   }
-  if (machine_.ledger_forget_due()) spawn_named(executor_, forget_commits(), "ledger", shared_from_this());
+  if (context_->config->exactly_once == config::ExactlyOnce::on) {
+    const bool sweep = at - context_->ledger_swept >= ledger_sweep_pause && machine_.at_rest();
+    if (sweep) context_->ledger_swept = at;
+    if (sweep || machine_.ledger_forget_due()) spawn_named(executor_, tidy_ledger(sweep), "ledger", shared_from_this());
+  }
   if (server_reads_ != reads_at_tick_ || !machine_.cancellable()) {
     reads_at_tick_ = server_reads_;
     quiet_since_ = at;
@@ -351,9 +356,10 @@ void Session::on_tick(SteadyTime at) {
   }
 }
 
-Task<> Session::forget_commits() {
-  if (!machine_.ledger_forget_due() || server_write_.held()) co_return;
-  machine_.begin_ledger_forget();
+/// Removes rows that nobody needs: the session's own, or `sweep`, what is a day old.
+Task<> Session::tidy_ledger(bool sweep) {
+  if (!machine_.at_rest() || server_write_.held()) co_return;
+  sweep ? machine_.begin_ledger_sweep() : machine_.begin_ledger_forget();
   if (!write_server_now({})) co_await write_server({}, Sender::holdfast);
 }
 

@@ -163,6 +163,8 @@ class SessionMachine {
   [[nodiscard]] bool ledger_forget_due() const;
   /// Writes the statement that removes them to server_output.
   void begin_ledger_forget();
+  /// The same for rows of anybody's that are a day old; at rest only.
+  void begin_ledger_sweep();
   /// What holds the client's bytes may have changed: the shell shows them again. True once for each time.
   [[nodiscard]] bool take_answers() { return std::exchange(answers_came_, false); }
   /// They are held for answers of the server's, not for a server.

@@ -371,4 +371,10 @@ void SessionMachine::begin_ledger_forget() {
   push_own();
 }
 
+void SessionMachine::begin_ledger_sweep() {
+  pg::write_statement(server_output, "holdfast_sweep", pg::ledger_sweep(), {});
+  pg::write_sync(server_output);
+  push_own();
+}
+
 }  // namespace holdfast::proxy::postgres

@@ -14,6 +14,7 @@ from support.postgres import VERSIONS, PostgresServer, Unavailable  # noqa: E402
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "fault_free: passes without the proxy too (HOLDFAST_DIRECT=1), to check the equipment")
+    config.addinivalue_line("markers", "no_ledger: what it shows is otherwise where HOLDFAST_EXACTLY_ONCE=1")
     config.addinivalue_line("markers", "versions: a row of the table, which every version must pass")
 
 
@@ -24,6 +25,9 @@ def pytest_addoption(parser):
 
 
 def pytest_collection_modifyitems(config, items):
+    for item in items:
+        if under_test.EXACTLY_ONCE and item.get_closest_marker("no_ledger"):
+            item.add_marker(pytest.mark.skip(reason="another outcome with the ledger"))
     if DIRECT and not config.getoption("--with-faults"):
         skip = pytest.mark.skip(reason="needs the proxy")
         for item in items:
@@ -59,6 +63,8 @@ def module_server(server_version):
         pytest.skip(str(reason))
     server.start()
     server.prepare()
+    if under_test.EXACTLY_ONCE:
+        server.query(under_test.run_binary("ledger").stdout)
     yield server
     server.close()
 

@@ -39,6 +39,7 @@ def test_the_key_of_the_login_cancels_on_the_new_backend(server, proxy):
         cancelled(client, how)
 
 
+@pytest.mark.no_ledger
 def test_a_cancel_ends_the_wait_of_a_statement_that_was_lost(server, start_holdfast):
     """Its error waits for a server that cannot be asked about the old backend; a client that does not care gets it now."""
     relay = Relay(server.port)  # goes on accepting: what is behind it is not known to be gone
@@ -55,6 +56,7 @@ def test_a_cancel_ends_the_wait_of_a_statement_that_was_lost(server, start_holdf
     relay.close()
 
 
+@pytest.mark.no_ledger
 def test_a_statement_that_was_lost_is_told_at_once_where_its_server_is_gone(server, proxy):
     client = proxy.wire()
     with server.block():

@@ -247,6 +247,13 @@ def test_old_rows_of_the_ledger_are_removed_while_the_session_goes_on(server, pr
     wait_for(few_are_left, 10.0, "rows were removed")
 
 
+def test_rows_of_sessions_that_are_long_gone_are_removed(server, proxy):
+    server.query("INSERT INTO holdfast.ledger VALUES (gen_random_uuid(), 1, false, now() - interval '25 hours')")
+    client = proxy.wire()
+    wait_for(lambda: server.query("SELECT count(*) FROM holdfast.ledger") == [(0,)], 10.0, "the old row was removed")
+    assert_alive(client)
+
+
 def test_a_setting_changed_by_the_lost_transaction_ends_the_session_after_its_commit_is_told(server, proxy):
     client = proxy.wire()
     client.query("BEGIN")
@@ -291,6 +298,14 @@ def test_a_database_without_a_ledger_is_refused_at_the_login_with_what_to_do(ser
         proxy.connect()
     server.query(ledger_sql())
     assert_alive(proxy.wire())
+
+
+def test_a_start_without_a_ledger_is_refused_with_what_to_do(server, start_holdfast):
+    server.query(ledger_sql("--drop"))
+    proxy = start_holdfast(server, connection={"exactly_once": "on"}, wait=False)
+    proxy.expect_exit(1)
+    assert proxy.process.wait(timeout=20) == 1
+    assert "holdfast ledger" in proxy.log()
 
 
 def test_a_role_without_rights_of_its_own_can_use_the_ledger(server, proxy):

@@ -51,6 +51,7 @@ def test_a_write_that_was_under_way_ends_with_08007(server, proxy, fault, protoc
     assert server.query("SELECT count(*) FROM ids") == [(0,)]
 
 
+@pytest.mark.no_ledger
 def test_the_code_of_an_unknown_outcome_can_be_40003(server, start_holdfast):
     proxy = start_holdfast(server, connection={"unknown_outcome_code": "40003"})
     client = proxy.wire()

@@ -135,6 +135,7 @@ VIEWS = {
 
 @pytest.mark.versions
 @pytest.mark.parametrize("what", VIEWS)
+@pytest.mark.no_ledger
 def test_what_only_reads_is_told_by_the_catalog(server, proxy, what):
     make, sql, reads = VIEWS[what]
     if make:
@@ -346,6 +347,7 @@ def test_a_second_run_that_takes_too_long_is_given_up(server, start_holdfast):
 
 
 @pytest.mark.parametrize("sync", (False, True))
+@pytest.mark.no_ledger
 def test_a_commit_under_way_stays_an_unknown_outcome_where_the_server_says_nothing(server, proxy, sync):
     client = proxy.wire()
     pid = begin(client, server)

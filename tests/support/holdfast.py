@@ -30,6 +30,15 @@ CRASHES = re.compile(r"AddressSanitizer|ThreadSanitizer|LeakSanitizer|runtime er
                      r"Segmentation fault|core dumped|std::bad_alloc")
 
 
+# With HOLDFAST_EXACTLY_ONCE=1 every proxy records commits, and every server has a ledger (`./test --long` runs the suite so, too).
+EXACTLY_ONCE = os.environ.get("HOLDFAST_EXACTLY_ONCE") == "1"
+
+
+def everywhere(connection):
+    """Keys of every connection that does not exclude them."""
+    return {"exactly_once": "on"} if EXACTLY_ONCE and connection.get("replay") != "off" else {}
+
+
 def run_binary(*arguments, environment=None, timeout=15):
     """Runs `holdfast` to its end; the CompletedProcess with text output."""
     return subprocess.run([str(BINARY), *map(str, arguments)], capture_output=True, text=True, timeout=timeout, check=False,
@@ -67,7 +76,7 @@ class Holdfast:
             "admin": {"listen": f"127.0.0.1:{self.admin_port}", **(admin or {})},
             "drain_timeout": "2s",
             "connections": [{"id": self.id, "type": "postgres", "listen": f"127.0.0.1:{self.port}", "upstream": upstream,
-                             "auth": "trust", **(connection or {})}],
+                             "auth": "trust", **everywhere(connection or {}), **(connection or {})}],
             **(top or {}),
         }
         if arguments is None:

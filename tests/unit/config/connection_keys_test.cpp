@@ -217,6 +217,13 @@ TEST(ConnectionKeys, a_mongodb_uri_with_a_user_needs_trust_because_no_client_is_
   EXPECT_EQ(with("mongodb://db", ""), 0U);
 }
 
+TEST(ConnectionKeys, exactly_once_needs_replay) {
+  EXPECT_EQ(good_connection("    exactly_once: on\n").exactly_once, ExactlyOnce::on);
+  const auto found = mistakes(one_connection("    exactly_once: on\n    replay: off\n"));
+  ASSERT_EQ(found.size(), 1U);
+  EXPECT_NE(found[0].find("replay: on"), std::string::npos) << found[0];
+}
+
 TEST(ConnectionKeys, of_postgres_only_are_unknown_to_mongodb) {
   for (const char* line : {"replay_limit: 1MiB", "exactly_once: off", "lost_state: error", "message_buffer: 64KiB"}) {
     EXPECT_EQ(mistakes(mongodb("    " + std::string(line) + "\n")).size(), 1U) << line;
