@@ -15,6 +15,7 @@
 #include "cli/logging.hpp"
 #include "config/reload.hpp"
 #include "health/ledger_check.hpp"
+#include "protocol/postgres/ledger.hpp"
 #include "proxy/log_scope.hpp"
 #include "proxy/mongo/connection.hpp"
 #include "proxy/postgres/connection.hpp"
@@ -74,7 +75,7 @@ proxy::Connection* Runtime::find(std::string_view id) const {
 void Runtime::require_ledgers() {
   for (const auto& connection : config_.connections) {
     if (connection.exactly_once != config::ExactlyOnce::on) continue;
-    const auto missing = health::missing_ledger(health_, connection.postgres);
+    const auto missing = health::missing_ledger(health_, connection.postgres, std::string(postgres::ledger_check()));
     if (!missing.empty()) throw std::runtime_error(connection.id + ": " + missing);
   }
 }
