@@ -332,6 +332,7 @@ class SessionMachine {
   std::string held_notice_;             // WARNING 57P01 or 57P02: passed on with the next message, if one comes
   bool held_ready_ = false;             // a ReadyForQuery waits for a snapshot
   bool snapshot_now_ = false;
+  bool unknown_change_ = false;         // what asked for it is no text that the judge could read in place of it
   bool snapshot_overdue_ = false;       // the transaction that asked for it has ended: what is recorded is not what is
   enum class Snapshot { none, running, failed } snapshot_ = Snapshot::none;
   std::vector<std::optional<std::string_view>> columns_;

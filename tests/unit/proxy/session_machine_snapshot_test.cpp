@@ -197,6 +197,18 @@ TEST(snapshot, that_is_lost_while_ready_for_query_waits_ends_the_session) {
   script.expect_to_client("C:COMMIT E:FATAL:57P01");
 }
 
+TEST(snapshot, that_is_lost_behind_texts_that_can_be_judged_leaves_the_session_to_the_judge) {
+  SessionScript script;
+  script.client_sends(query("UPDATE t SET a = 1; UPDATE t SET a = 2"));
+  script.server_sends(complete("UPDATE 1") + complete("UPDATE 1") + ready('I'));
+  script.expect_to_client("C:UPDATE 1 C:UPDATE 1");
+  EXPECT_NE(script.server_closes().then, LossResult::Then::close);
+  script.expect_to_client("ZI");
+  EXPECT_EQ(script.machine.session().unconfirmed().size(), 1U) << "read before it is restored";
+  ASSERT_TRUE(script.attach());
+  EXPECT_TRUE(script.machine.snapshot_due());
+}
+
 TEST(snapshot, never_goes_to_a_backend_that_it_was_not_meant_for) {
   SessionScript script;
   script.client_sends(query("SELECT app.f()"));
