@@ -255,6 +255,7 @@ class SessionMachine {
   void prepare_again(char type, std::string_view message, pg::StatementId previous);
   void forget_closed(std::string_view name);
   Pass on_given(std::string_view message);
+  void digest_given(std::string_view message);
   std::size_t skip_given(std::string_view bytes);
   Pass on_given_segment(std::uint64_t request, char status);
   [[nodiscard]] bool is_given_error(std::string_view code);
