@@ -30,14 +30,14 @@ class Stage:
             self.servers.append(first)
             first.start().prepare()
             first.query(tables)
+            if exactly_once == "on":
+                first.query(run_binary("ledger").stdout)
             self.servers.append(self._follower(first))
             self.relays = [Relay(server.port) for server in self.servers]
             self._wait_for_follower()
             addresses = ",".join(f"127.0.0.1:{relay.port}" for relay in self.relays)
             self.proxy = Holdfast(f"postgres://app@{addresses}/app?sslmode=disable&target_session_attrs=read-write", wait=False,
                                   connection={"exactly_once": exactly_once, "reconnect": RECONNECT})
-            if exactly_once == "on":
-                first.query(run_binary("ledger").stdout)
             self.proxy.wait_until_serving()
             self.proxy.wait_for_state("connected", deadline=30.0)
         except BaseException:
