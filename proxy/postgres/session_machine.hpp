@@ -336,6 +336,7 @@ class SessionMachine {
   bool unknown_change_ = false;         // what asked for it is no text that the judge could read in place of it
   bool snapshot_overdue_ = false;       // the transaction that asked for it has ended: what is recorded is not what is
   enum class Snapshot { none, running, failed } snapshot_ = Snapshot::none;
+  bool snapshot_left_ = false;          // one failed behind its Parse: its statement may still have the name
   std::vector<std::optional<std::string_view>> columns_;
   std::vector<pg::StatementId> executed_;  // by Execute since the last ReadyForQuery: not committed before the next one
   bool segment_changed_state_ = false;  // recorded as done, and undone if the segment fails

@@ -76,6 +76,20 @@ def test_session_authorization_is_restored(server, proxy):
     assert client.value("SELECT session_user") == "postgres"
 
 
+def test_a_prepared_statement_that_cannot_come_back_costs_nothing_but_itself(server, proxy):
+    server.query("CREATE TABLE IF NOT EXISTS passing (id int); GRANT ALL ON passing TO PUBLIC")
+    client = proxy.wire()
+    for sql in ("PREPARE a AS SELECT * FROM passing", "PREPARE b AS SELECT 'still here'", "LISTEN news", "SET ROLE tenant"):
+        assert not client.query(sql).errors
+    server.query("DROP TABLE passing")
+    server.restart("kill9_all")
+    assert client.value("EXECUTE b") == "still here"
+    assert client.value("SELECT current_user") == "tenant"
+    assert client.query("EXECUTE a").error.code == "26000"
+    server.query("NOTIFY news")
+    assert not client.receive_until("A").closed
+
+
 def test_a_superusers_setting_is_restored_before_its_role(server, proxy):
     client = proxy.wire(user="postgres")
     client.query("SET log_min_duration_statement = '77s'")

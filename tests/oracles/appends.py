@@ -19,8 +19,9 @@ LENGTH, ACTIVE = 64, 8
 
 APPEND = ("INSERT INTO lists (key, elements) VALUES ($1::int8, ARRAY[$2::int8])"
           " ON CONFLICT (key) DO UPDATE SET elements = lists.elements || excluded.elements")
-READ = "SELECT array_to_string(elements, ',') FROM lists WHERE key = $1::int8"
-RETURNING = " RETURNING array_to_string(lists.elements, ',')"
+# No function in it: whatever happens to it, it can only have read, and is never told 08007.
+READ = "SELECT elements::text FROM lists WHERE key = $1::int8"
+RETURNING = " RETURNING lists.elements::text"
 
 
 class Keys:
@@ -46,7 +47,7 @@ class Keys:
 
 def elements(rows):
     """The list that a read gave; no row is an empty one."""
-    return tuple(int(word) for word in rows[0][0].split(",")) if rows and rows[0][0] else ()
+    return tuple(int(word) for word in rows[0][0].strip("{}").split(",")) if rows and rows[0][0] != "{}" else ()
 
 
 class Appends(Programs):

@@ -1,6 +1,7 @@
 """A run's summary as a short text, and what a failed one leaves behind to be understood."""
 
 import collections
+import re
 
 from oracles.history import OK
 
@@ -28,9 +29,12 @@ def summary(result):
 def failure(result):
     """The problems, and how to have the same schedule again."""
     faults = "\n".join(f"  {at:6.1f} s  {name}" for at, name in result.faults)
-    problems = "\n".join(f"  {problem}" for problem in result.problems[:20])
-    more = f"\n  and {len(result.problems) - 20} more" if len(result.problems) > 20 else ""
-    return (f"{len(result.problems)} problems:\n{problems}{more}\nthe schedule of seed {result.seed}:\n{faults}\n"
+    # One of each kind: a client that is stuck in an error has it in every transaction.
+    kinds = {}
+    for problem in result.problems:
+        kinds.setdefault(re.sub(r"\d+", "#", problem)[-60:], []).append(problem)
+    problems = "\n".join(f"  {len(alike)} × {alike[0]}" for alike in kinds.values())
+    return (f"{len(result.problems)} problems:\n{problems}\nthe schedule of seed {result.seed}:\n{faults}\n"
             f"the same again: tests/oracles/run --seed {result.seed} --seconds {result.seconds:.0f}\n"
             f"holdfast's log, its end:\n{result.log[-6000:]}")
 
