@@ -64,7 +64,8 @@ class History:
         The table: 40001 (lost with its server, or the server's own) leaves nothing behind, and neither does a deadlock; 08007 only
         where something may commit, and never with the ledger; nothing else, and no connection is closed.
         """
-        self.codes[f"{error.code} of holdfast" if error.code == "40001" and error.by_holdfast else error.code] += 1
+        origin = "" if error.code != "40001" else " of holdfast" if error.by_holdfast else " of the server's own"
+        self.codes[error.code + origin] += 1
         outcome = UNKNOWN if error.code == "08007" else FAILED
         may_commit = moment in ("write", "commit")
         allowed = error.code in ("40001", "40P01") or (error.code == "08007" and may_commit and not exactly_once)
