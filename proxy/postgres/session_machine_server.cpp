@@ -341,23 +341,25 @@ bool SessionMachine::snapshot_due() const {
 }
 
 void SessionMachine::begin_snapshot() {
+  if (std::exchange(snapshot_left_, false)) {
+    pg::write_close_statement(server_output, snapshot_name);
+    pg::Request request;
+    request.kind = pg::RequestKind::close;
+    request.owner = pg::Owner::holdfast;
+    static_cast<void>(tracker_.push(request));
+  }
   snapshot_now_ = false;
   snapshot_ = Snapshot::running;
   session_.begin_snapshot();
-  const auto push_own = [this](pg::RequestKind kind) {
+  pg::write_statement(server_output, snapshot_name, pg::SessionState::snapshot_query(), {session_.dotted_names()});
+  pg::write_sync(server_output);
+  using Kind = pg::RequestKind;
+  for (const auto kind : {Kind::parse, Kind::bind, Kind::execute, Kind::close, Kind::close, Kind::sync}) {
     pg::Request request;
     request.kind = kind;
     request.owner = pg::Owner::holdfast;
     static_cast<void>(tracker_.push(request));
-  };
-  using Kind = pg::RequestKind;
-  if (std::exchange(snapshot_left_, false)) {
-    pg::write_close_statement(server_output, snapshot_name);
-    push_own(Kind::close);
   }
-  pg::write_statement(server_output, snapshot_name, pg::SessionState::snapshot_query(), {session_.dotted_names()});
-  pg::write_sync(server_output);
-  for (const auto kind : {Kind::parse, Kind::bind, Kind::execute, Kind::close, Kind::close, Kind::sync}) push_own(kind);
 }
 
 void SessionMachine::end_snapshot() {
