@@ -44,7 +44,9 @@ class Client(threading.Thread):
             if setting != [(self.name,)]:
                 self.problem = f"{self.name} lost its setting: {setting}"
             self.remote.close()
-        except (Silent, Ended) as problem:
+        except Ended as problem:
+            self.problem = str(problem)
+        except Silent as problem:
             self.problem = f"{self.name}: {problem}"
         except Exception as problem:  # pylint: disable=broad-except
             self.problem = f"{self.name}: {problem!r}"

@@ -70,7 +70,9 @@ class History:
         may_commit = moment in ("write", "commit")
         allowed = error.code in ("40001", "40P01") or (error.code == "08007" and may_commit and not exactly_once)
         if error.closed or not allowed:
-            self.breach(f"{transaction.client}, {transaction.program}, {moment}: {error}{' (closed)' if error.closed else ''}")
+            wrote = any(op[0] in ("append", "transfer") for op in transaction.ops)
+            self.breach(f"{transaction.client}, {transaction.program}, {moment}{'' if wrote else ', having only read'}:"
+                        f" {error}{' (closed)' if error.closed else ''}")
             outcome = UNKNOWN if may_commit else FAILED
         self.end(transaction, outcome)
 

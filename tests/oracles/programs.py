@@ -5,7 +5,7 @@ from oracles.remote import Refused
 
 
 class Ended(Exception):
-    """The client's connection is closed."""
+    """The client cannot go on: its connection is closed, or stuck."""
 
 
 class Programs:
@@ -35,7 +35,8 @@ class Programs:
         try:
             self.remote.rollback()
         except Refused as error:
-            self.history.breach(f"{self.client}, {transaction.program}: ROLLBACK: {error}")
+            # Whether its driver takes the transaction for over is not known: what it would do now would show nothing.
+            raise Ended(f"{self.client}, {transaction.program}: ROLLBACK was refused: {error}") from error
 
     def alone(self, transaction, moment, statement):
         """A statement outside a block; what it gave, or None."""
@@ -50,4 +51,4 @@ class Programs:
     def _refused(self, transaction, error, moment):
         self.history.refuse(transaction, error, moment, self.exactly_once)
         if error.closed:
-            raise Ended(f"was disconnected in {transaction.program}, {moment}: {error}")
+            raise Ended(f"{self.client} was disconnected in {transaction.program}, {moment}: {error}")
