@@ -23,6 +23,9 @@ class ReplyDigest {
 
   /// Bytes of a reply, as the server sent them.
   void add(std::string_view bytes);
+  /// A whole RowDescription. Of the tables that its columns come from only the system's own count by their OID: a table that
+  /// the transaction itself makes has another one the second time. Names, column numbers, types and formats count.
+  void add_row_description(std::string_view message);
   /// An ErrorResponse counts by its SQLSTATE alone.
   void add_error(std::string_view code);
   [[nodiscard]] std::uint64_t bytes() const { return bytes_; }

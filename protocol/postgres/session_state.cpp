@@ -136,7 +136,7 @@ StateEffect SessionState::apply(std::string_view text, const TextScan& scan, std
   remember(text, scan);
   const auto named = [text](std::string_view word) { return contains_word(text, word); };
   const bool several = !scan.single_statement && std::ranges::any_of(changing_words, named);
-  return several || names_session_lock(text) ? StateEffect::snapshot_now : StateEffect::snapshot_when_idle;
+  return several || names_session_lock(text) ? StateEffect::snapshot_judged : StateEffect::snapshot_when_idle;
 }
 
 void SessionState::remember(std::string_view text, const TextScan& scan) {

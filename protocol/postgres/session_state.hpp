@@ -34,6 +34,7 @@ enum class StateEffect {
   none,
   snapshot_when_idle,  // it may have changed something; the next idle moment tells
   snapshot_now,        // it surely changed something to a value that is not known: before ReadyForQuery goes on
+  snapshot_judged,     // the same, for it may have; where no snapshot comes to pass, its text is kept and can be judged
 };
 
 class SessionState {

@@ -26,6 +26,13 @@ std::string fold(const Token& token) {
   return out;
 }
 
+/// `word` is in lower case.
+bool is_word(const Token& token, std::string_view word) {
+  return token.kind == Token::Kind::word && std::ranges::equal(token.text, word, [](char a, char b) {
+           return (a >= 'A' && a <= 'Z' ? a + 32 : a) == b;
+         });
+}
+
 bool is_name(const Token& token) { return token.kind == Token::Kind::word || token.kind == Token::Kind::quoted; }
 
 bool is_dotted_name(std::string_view text) {
@@ -110,7 +117,34 @@ std::optional<std::string> set_target(std::string_view text) {
   if (name == "names") return "client_encoding";
   if (name == "schema") return "search_path";
   if (name == "xml") return "xmloption";
+  if (const auto target = characteristics_target(text)) return std::string(*target);
   return std::nullopt;
+}
+
+std::optional<std::string_view> characteristics_target(std::string_view text) {
+  TextLexer lexer(text);
+  const auto takes = [&lexer](std::string_view words) {
+    TextLexer ahead = lexer;
+    while (!words.empty()) {
+      const auto word = words.substr(0, words.find(' '));
+      if (!is_word(ahead.next(), word)) return false;
+      words.remove_prefix(std::min(words.size(), word.size() + 1));
+    }
+    lexer = ahead;
+    return true;
+  };
+  if (!takes("set session characteristics as transaction")) return std::nullopt;
+  std::string_view target = "default_transaction_isolation";
+  if (takes("read only") || takes("read write")) {
+    target = "default_transaction_read_only";
+  } else if (!takes("isolation level") || !(takes("serializable") || takes("repeatable read") || takes("read committed") ||
+                                            takes("read uncommitted"))) {
+    return std::nullopt;
+  }
+  // With a second mode behind it, it is about two settings.
+  Token token = lexer.next();
+  if (token.kind == Token::Kind::semicolon) token = lexer.next();
+  return token.kind == Token::Kind::end && !lexer.doubtful() ? std::optional(target) : std::nullopt;
 }
 
 std::optional<std::string> prepared_name(std::string_view text) {

@@ -343,6 +343,7 @@ class Scan {
       what = after;
       after = words_ > 3 ? first_[3] : Word::none;
     }
+    if (what == Word::characteristics_ && characteristics_target(text_)) return TextClass::constant_set;
     if (what == Word::seed_) return TextClass::unknown;  // as setseed(): no setting that could be read back
     if (what == Word::transaction_setting_) return TextClass::set_other;
     // The value may hold pg_temp inside a literal, and then CREATE TABLE makes temporary tables.

@@ -17,9 +17,10 @@ enum class TextClass : std::uint8_t {
   /// function, makes no table and declares nothing. What triggers, rules, operators, casts, column defaults and
   /// functions in attribute notation (t.f) do is not seen.
   harmless,
-  /// SET [SESSION] name = constants, SET TIME ZONE, NAMES, SCHEMA; not LOCAL, TRANSACTION, ROLE or AUTHORIZATION.
+  /// SET [SESSION] name = constants, SET TIME ZONE, NAMES, SCHEMA, and SET SESSION CHARACTERISTICS with one mode, as drivers
+  /// write it; not LOCAL, TRANSACTION, ROLE or AUTHORIZATION.
   constant_set,
-  /// RESET, SET ROLE, SET SESSION AUTHORIZATION, SET SESSION CHARACTERISTICS, a call of set_config; with `set_local`
+  /// RESET, SET ROLE, SET SESSION AUTHORIZATION, other SET SESSION CHARACTERISTICS, a call of set_config; with `set_local`
   /// what ends with the transaction (SET LOCAL, SET TRANSACTION, SET CONSTRAINTS, set_config(…, …, true)).
   set_other,
   prepare,     ///< PREPARE name AS …; PREPARE TRANSACTION is `harmless` with `transaction_word`
@@ -62,6 +63,10 @@ struct TextScan {
 
 /// Name of the setting of a `constant_set` in lower case ("timezone", "app.tenant"); none when the text is not such.
 [[nodiscard]] std::optional<std::string> set_target(std::string_view text);
+
+/// The setting behind SET SESSION CHARACTERISTICS AS TRANSACTION with an isolation level or READ ONLY or READ WRITE and
+/// nothing else; none for other texts.
+[[nodiscard]] std::optional<std::string_view> characteristics_target(std::string_view text);
 
 /// Name that a PREPARE, EXECUTE or DEALLOCATE is about, as the server folds it; none for DEALLOCATE ALL and others.
 [[nodiscard]] std::optional<std::string> prepared_name(std::string_view text);

@@ -28,6 +28,7 @@ struct SessionMachine::Progress {
   char status = 'I';
   bool lost_here = false;  // 'E' only by an answer of ours: the server may have done what stands behind
   bool unsure = false;     // an outcome is unknown, and with it where the server stood behind it
+  bool parsed = false;     // the segment was answered as if it had run: what it prepares is there for the client
 };
 
 }  // namespace holdfast::proxy::postgres

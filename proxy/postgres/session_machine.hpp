@@ -311,6 +311,7 @@ class SessionMachine {
   void prepare_again(char type, std::string_view message, pg::StatementId previous);
   void forget_closed(std::string_view name);
   Pass on_given(std::string_view message);
+  void digest_given(std::string_view message);
   std::size_t skip_given(std::string_view bytes);
   Pass on_given_segment(std::uint64_t request, char status);
   [[nodiscard]] bool is_given_error(std::string_view code);
@@ -389,8 +390,10 @@ class SessionMachine {
   std::string held_notice_;             // WARNING 57P01 or 57P02: passed on with the next message, if one comes
   bool held_ready_ = false;             // a ReadyForQuery waits for a snapshot
   bool snapshot_now_ = false;
+  bool unknown_change_ = false;         // what asked for it is no text that the judge could read in place of it
   bool snapshot_overdue_ = false;       // the transaction that asked for it has ended: what is recorded is not what is
   enum class Snapshot { none, running, failed } snapshot_ = Snapshot::none;
+  bool snapshot_left_ = false;          // one failed behind its Parse: its statement may still have the name
   std::vector<std::optional<std::string_view>> columns_;
   std::vector<pg::StatementId> executed_;  // by Execute since the last ReadyForQuery: not committed before the next one
   bool segment_changed_state_ = false;  // recorded as done, and undone if the segment fails

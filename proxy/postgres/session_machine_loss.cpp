@@ -35,15 +35,17 @@ LossResult SessionMachine::resolve_loss(Witness witness, OldBackend old_backend)
   const bool partial = client_in_the_middle();
   if (partial && session_.pin()) return close_silently("partial_message");
   if (held_ready_ || snapshot_overdue_) {
-    // The statement is done, but what it set is not known: the session cannot be built again as it was.
-    const pg::Pin unknown{"unconfirmed_state", "a setting whose new value is not known"};
     const bool ready_owed = std::exchange(held_ready_, false);
     snapshot_overdue_ = snapshot_now_ = false;
-    if (options_.lost_state == SessionOptions::LostState::disconnect) {
-      tracker_.reset();
-      return give_up(unknown);
+    if (std::exchange(unknown_change_, false)) {
+      // The statement is done, but what it set is not known: the session cannot be built again as it was.
+      const pg::Pin unknown{"unconfirmed_state", "a setting whose new value is not known"};
+      if (options_.lost_state == SessionOptions::LostState::disconnect) {
+        tracker_.reset();
+        return give_up(unknown);
+      }
+      tell_what_is_lost(unknown);
     }
-    tell_what_is_lost(unknown);
     if (ready_owed) pg::write_ready_for_query(client_output, status_);
   }
   if (const auto pin = session_.pin(); pin && options_.lost_state == SessionOptions::LostState::disconnect) {
@@ -144,19 +146,21 @@ std::vector<SessionMachine::Segment> SessionMachine::take_segments() {
 /// `first`: what is said of the first of them, where that is known already.
 LossResult SessionMachine::resolve_segments(const std::vector<Segment>& segments, Witness witness,
                                             const std::optional<pg::ErrorText>& first) {
-  Progress progress{status_, false};
+  Progress progress;
+  progress.status = status_;
+  std::vector<pg::Request> refused;
   for (const auto& segment : segments) {
     if (first && &segment == &segments.front() && !segment.failed) {
       fail_segment(segment, *first, status_ == 'I' ? 'I' : 'E', progress);
     } else {
       answer_segment(segment, witness, progress);
     }
-    for (const auto& request : segment.requests) {
-      if (request.kind == pg::RequestKind::parse && request.statement != pg::no_statement) {
-        statements_.release(request.previous);
-      }
-      statements_.release(request.statement);
-    }
+    if (std::exchange(progress.parsed, false)) continue;
+    // Their replies will never come: to the client nothing of them happened, and a name means what it meant before.
+    refused.insert(refused.end(), segment.requests.begin(), segment.requests.end());
+  }
+  std::for_each(refused.rbegin(), refused.rend(), [this](const pg::Request& request) { take_back(request); });
+  for (const auto& segment : segments) {
     for (const auto id : segment.executed) statements_.release(id);
   }
   status_ = progress.status;
@@ -298,7 +302,12 @@ void SessionMachine::answer_rollback(const Segment& segment, Progress& progress)
       default: break;
     }
   }
+  for (const auto& request : segment.requests) {
+    if (request.kind == pg::RequestKind::parse && request.statement != pg::no_statement) statements_.release(request.previous);
+    statements_.release(request.statement);
+  }
   progress = {};
+  progress.parsed = true;
   pg::write_ready_for_query(client_output, 'I');
 }
 

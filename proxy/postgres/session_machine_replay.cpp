@@ -368,7 +368,7 @@ SessionMachine::Pass SessionMachine::differs(std::string what) {
 /// A reply to the client's request: passed on, or found to be what the client has had.
 SessionMachine::Pass SessionMachine::on_given(std::string_view message) {
   if (!catching_up()) {
-    if (journal_.enabled()) digest_.add(message);
+    if (journal_.enabled()) digest_given(message);
     return Pass::forward;
   }
   const auto given = skip_given(message);
@@ -379,16 +379,23 @@ SessionMachine::Pass SessionMachine::on_given(std::string_view message) {
   return Pass::drop;
 }
 
+/// One that is streamed counts as it stands, whatever buffer it came in.
+void SessionMachine::digest_given(std::string_view message) {
+  const bool whole = server_stream_left_ == 0 && message.size() <= options_.message_buffer;
+  if (whole && message[0] == pg::backend::row_description) return digest_.add_row_description(message);
+  digest_.add(message);
+}
+
 /// How many of these bytes the client has had.
 std::size_t SessionMachine::skip_given(std::string_view bytes) {
   auto& replay = *replay_;
   if (replay.answered > 0) {
-    digest_.add(bytes);
+    digest_given(bytes);
     return bytes.size();
   }
   const auto left = replay.given.bytes - digest_.bytes();
   const auto given = bytes.substr(0, static_cast<std::size_t>(std::min<std::uint64_t>(left, bytes.size())));
-  digest_.add(given);
+  given.size() == bytes.size() ? digest_given(given) : digest_.add(given);
   if (digest_.bytes() < replay.given.bytes) return given.size();
   if (digest_.mark() != replay.given && !broken("compare_results")) {
     differs("a statement gave another result than the first time");

@@ -164,11 +164,12 @@ void SessionMachine::on_completed(const pg::Request& request, std::string_view t
   if (request.statement == pg::no_statement) return;
   const auto& statement = statements_[request.statement];
   // After COMMIT AND CHAIN, or COMMIT and BEGIN in one text, no ReadyForQuery tells that a transaction has ended.
-  if (tag == "COMMIT" && (snapshot_now_ || !set_by_execute_.empty())) snapshot_now_ = snapshot_overdue_ = true;
+  if (tag == "COMMIT" && !set_by_execute_.empty()) snapshot_now_ = unknown_change_ = true;
+  if (tag == "COMMIT" && snapshot_now_) snapshot_overdue_ = true;
   if (statement.scan.transaction_word && statement.scan.kind == pg::TextClass::harmless) {
     // Behind it the segment may stand in a transaction, and what stood before it may have been rolled back.
     segment_controls_transaction_ = true;
-    if (segment_changed_state_) snapshot_now_ = true;
+    if (segment_changed_state_) snapshot_now_ = unknown_change_ = true;
   }
   if (statement.scan.kind == pg::TextClass::harmless && statement.has_text() && !session_.pin()) return;
   if (!statement.has_text()) {
@@ -195,7 +196,8 @@ void SessionMachine::record(pg::StatementId id, std::string_view tag) {
   const auto effect = session_.on_completed(statement.text(), statement.scan, tag, where);
   // What is not known for certain is kept to be judged, whether it was undone or not.
   if (statement.scan.kind != pg::TextClass::unknown) segment_changed_state_ = true;
-  if (effect == pg::StateEffect::snapshot_now) snapshot_now_ = true;
+  if (effect == pg::StateEffect::snapshot_now) snapshot_now_ = unknown_change_ = true;
+  if (effect == pg::StateEffect::snapshot_judged) snapshot_now_ = true;
   if (effect == pg::StateEffect::snapshot_when_idle) session_.want_snapshot();
 }
 
@@ -260,11 +262,11 @@ SessionMachine::Pass SessionMachine::on_server_error(std::string_view body) {
   drop_skipped();
   if (owner == pg::Owner::client || owner == pg::Owner::injected) {
     // They are undone, unless a COMMIT stood between them and the error.
-    if (!set_by_execute_.empty() && segment_controls_transaction_) snapshot_now_ = true;
+    if (!set_by_execute_.empty() && segment_controls_transaction_) snapshot_now_ = unknown_change_ = true;
     for (const auto id : set_by_execute_) statements_.release(id);
     set_by_execute_.clear();
   }
-  if (segment_changed_state_ && owner != pg::Owner::holdfast) snapshot_now_ = true;
+  if (segment_changed_state_ && owner != pg::Owner::holdfast) snapshot_now_ = unknown_change_ = true;
   // A Parse of ours before a Query: the client sees that Query's error, not two.
   const bool apart = owner == pg::Owner::injected && !tracker_.empty() &&
                      tracker_.requests()[0].owner == pg::Owner::injected;
@@ -359,6 +361,13 @@ bool SessionMachine::snapshot_due() const {
 }
 
 void SessionMachine::begin_snapshot() {
+  if (std::exchange(snapshot_left_, false)) {
+    pg::write_close_statement(server_output, snapshot_name);
+    pg::Request request;
+    request.kind = pg::RequestKind::close;
+    request.owner = pg::Owner::holdfast;
+    static_cast<void>(tracker_.push(request));
+  }
   snapshot_now_ = false;
   snapshot_ = Snapshot::running;
   session_.begin_snapshot();
@@ -380,10 +389,12 @@ void SessionMachine::push_own() {
 
 void SessionMachine::end_snapshot() {
   if (snapshot_ == Snapshot::failed) {
+    snapshot_left_ = true;
     session_.want_snapshot();
   } else if (snapshot_ == Snapshot::running) {
     session_.end_snapshot();
     snapshot_overdue_ = snapshot_now_;
+    unknown_change_ = unknown_change_ && snapshot_now_;
     ++statistics_.snapshots;
   }
   snapshot_ = Snapshot::none;

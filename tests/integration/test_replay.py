@@ -284,6 +284,30 @@ def test_cursors_and_portals_with_row_limits_go_on_where_they_were(server, proxy
     client.query("COMMIT")
 
 
+@pytest.mark.versions
+def test_a_transaction_that_makes_its_table_goes_on_though_the_table_has_another_oid(server, proxy):
+    server.query("DROP TABLE IF EXISTS made")
+    client = proxy.wire()
+    client.query("BEGIN")
+    client.query("CREATE TABLE made (id int)")
+    first = client.query("INSERT INTO made VALUES (1) RETURNING id")
+    server.restart("kill9")
+    second = client.query("INSERT INTO made VALUES (2) RETURNING id", deadline=20)
+    assert first.rows == [("1",)] and second.rows == [("2",)] and second.status == "T", second
+    assert first.messages[0] != second.messages[0], "the OID in its RowDescription is another"
+    assert client.query("COMMIT").tags == ["COMMIT"]
+
+
+def test_a_type_that_the_transaction_makes_has_an_oid_that_drivers_know(server, proxy):
+    server.query("DROP TYPE IF EXISTS mood")
+    client = proxy.wire()
+    client.query("BEGIN")
+    client.query("CREATE TYPE mood AS ENUM ('good', 'bad')")
+    assert client.query("SELECT 'good'::mood").rows == [("good",)]
+    server.restart("kill9")
+    assert_lost(client.query("SELECT 'bad'::mood", deadline=20), LOST, "E")
+
+
 NOT_REPLAYABLE = {
     "advisory_lock": "SELECT pg_advisory_xact_lock(7)",
     "large_object": "SELECT lo_create(0) > 0",

@@ -14,6 +14,9 @@ STATEMENTS = {
     "set_with_units": (["SET statement_timeout = '71s'"], "SHOW statement_timeout", "71s"),
     "set_session_characteristics": (["SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL SERIALIZABLE"],
                                     "SHOW default_transaction_isolation", "serializable"),
+    "set_session_characteristics_twice": (["SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY",
+                                           "SET SESSION CHARACTERISTICS AS TRANSACTION READ WRITE"],
+                                          "SHOW default_transaction_read_only", "off"),
     "set_names": (["SET NAMES 'LATIN1'"], "SHOW client_encoding", "LATIN1"),
     "set_a_custom_setting": (["SET myapp.tenant = '42'"], "SELECT current_setting('myapp.tenant', true)", "42"),
     "set_config": (["SELECT set_config('search_path', 'extra, public', false)"], "SHOW search_path", "extra, public"),
@@ -71,6 +74,20 @@ def test_session_authorization_is_restored(server, proxy):
     assert client.value(question) == "app tenant"
     client.query("RESET SESSION AUTHORIZATION")
     assert client.value("SELECT session_user") == "postgres"
+
+
+def test_a_prepared_statement_that_cannot_come_back_costs_nothing_but_itself(server, proxy):
+    server.query("CREATE TABLE IF NOT EXISTS passing (id int); GRANT ALL ON passing TO PUBLIC")
+    client = proxy.wire()
+    for sql in ("PREPARE a AS SELECT * FROM passing", "PREPARE b AS SELECT 'still here'", "LISTEN news", "SET ROLE tenant"):
+        assert not client.query(sql).errors
+    server.query("DROP TABLE passing")
+    server.restart("kill9_all")
+    assert client.value("EXECUTE b") == "still here"
+    assert client.value("SELECT current_user") == "tenant"
+    assert client.query("EXECUTE a").error.code == "26000"
+    server.query("NOTIFY news")
+    assert not client.receive_until("A").closed
 
 
 def test_a_superusers_setting_is_restored_before_its_role(server, proxy):

@@ -95,6 +95,55 @@ TEST(ReplyDigest, tells_bytes_apart_but_not_how_they_were_cut) {
   EXPECT_EQ(one.mark(), ReplyMark{});
 }
 
+/// A RowDescription of these columns.
+struct Column {
+  std::string name;
+  std::uint32_t table = 0, number = 0, type = 23, size = 4, modifier = 0xffffffff, format = 0;
+};
+std::string row_description(const std::vector<Column>& columns) {
+  std::string out = "T";
+  const auto number = [&out](std::uint32_t value, int bytes) {
+    for (int shift = 8 * (bytes - 1); shift >= 0; shift -= 8) out += static_cast<char>(value >> shift);
+  };
+  number(0, 4);  // its length is not looked at
+  number(static_cast<std::uint32_t>(columns.size()), 2);
+  for (const auto& column : columns) {
+    out += column.name + '\0';
+    number(column.table, 4);
+    number(column.number, 2);
+    number(column.type, 4);
+    number(column.size, 2);
+    number(column.modifier, 4);
+    number(column.format, 2);
+  }
+  return out;
+}
+
+ReplyMark marked(const std::string& message) {
+  ReplyDigest digest;
+  digest.add_row_description(message);
+  return digest.mark();
+}
+
+TEST(ReplyDigest, tells_row_descriptions_apart_but_not_by_the_oid_of_a_users_table) {
+  const Column first{"a", 16384, 1}, second{"b", 50000, 2};
+  const auto mark = marked(row_description({first, second}));
+  EXPECT_EQ(mark, marked(row_description({{"a", 99999, 1}, {"b", 4000000000, 2}})));
+  EXPECT_EQ(mark.bytes, row_description({first, second}).size());
+  for (const auto& other : std::vector<Column>{{"c", 16384, 1}, {"a", 16383, 1}, {"a", 16384, 2}, {"a", 16384, 1, 20000},
+                                               {"a", 16384, 1, 23, 8}, {"a", 16384, 1, 23, 4, 5}, {"a", 16384, 1, 23, 4, 0xffffffff, 1}}) {
+    EXPECT_NE(mark, marked(row_description({other, second})));
+  }
+  EXPECT_NE(mark, marked(row_description({first})));
+  EXPECT_NE(mark, marked(row_description({second, first})));
+  EXPECT_NE(marked(row_description({{"a", 1259, 1}})), marked(row_description({{"a", 1247, 1}}))) << "the system's tables count";
+}
+
+TEST(ReplyDigest, takes_a_row_description_that_is_cut_off_as_it_stands) {
+  const auto whole = row_description({{"a", 16384, 1}, {"b", 16385, 2}});
+  for (std::size_t size = 1; size < whole.size(); ++size) EXPECT_EQ(marked(whole.substr(0, size)).bytes, size);
+}
+
 TEST(ReplyDigest, tells_an_error_by_its_code_alone_and_never_takes_it_for_bytes) {
   ReplyDigest error, bytes;
   error.add_error("22012");

@@ -49,7 +49,10 @@ inline std::string contradiction(std::string_view text) {
     if (statement.is("TransactionStmt")) claim(scan.transaction_word, "no transaction_word");
     if (scan.kind == TextClass::constant_set) {
       const auto kind = statement.number("kind");
-      claim(statement.is("VariableSetStmt") && (kind == 1 || kind == 2) && statement.number("is_local") == 0, "constant_set");
+      const bool characteristics = kind == 4 && statement.text("name") == "SESSION CHARACTERISTICS";
+      claim(statement.is("VariableSetStmt") && (kind == 1 || kind == 2 || characteristics) && statement.number("is_local") == 0,
+            "constant_set");
+      claim(!characteristics || statement.children("args").size() == 1, "constant_set of several modes");
     }
     if (scan.set_local && statement.is("VariableSetStmt")) {
       claim(statement.number("is_local") != 0 || statement.number("kind") == 4 ||

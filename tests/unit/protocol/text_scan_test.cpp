@@ -104,7 +104,13 @@ const Case cases[] = {
     {"set role to 'a'", TextClass::set_other},
     {"set session authorization a", TextClass::set_other},
     {"set session_authorization = 'a'", TextClass::set_other},
-    {"set session characteristics as transaction read only", TextClass::set_other},
+    {"set session characteristics as transaction read only", TextClass::constant_set},
+    {"SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED", TextClass::constant_set},
+    {"set session characteristics as transaction isolation level serializable /* x */;", TextClass::constant_set},
+    {"set session characteristics as transaction isolation level serializable, read only", TextClass::set_other},
+    {"set session characteristics as transaction read only isolation level serializable", TextClass::set_other},
+    {"set session characteristics as transaction deferrable", TextClass::set_other},
+    {"set session characteristics as transaction isolation level $1", TextClass::set_other},
     {"set \"Role\" = a", TextClass::set_other},
     {"set x from current", TextClass::set_other},
     {"set x = 'a\\b'", TextClass::set_other},
@@ -278,6 +284,8 @@ TEST(TextNames, are_read_as_the_server_folds_them) {
   EXPECT_EQ(set_target("set session time zone 'UTC'"), "timezone");
   EXPECT_EQ(set_target("set time zone local"), "timezone");
   EXPECT_EQ(set_target("set names 'x'"), "client_encoding");
+  EXPECT_EQ(set_target("set session characteristics as transaction isolation level read committed"), "default_transaction_isolation");
+  EXPECT_EQ(set_target("SET SESSION CHARACTERISTICS AS TRANSACTION READ WRITE"), "default_transaction_read_only");
   EXPECT_EQ(set_target("set schema 'x'"), "search_path");
   EXPECT_EQ(set_target("set xml option document"), "xmloption");
   EXPECT_EQ(set_target("set App . Tenant to '4'"), "app.tenant");

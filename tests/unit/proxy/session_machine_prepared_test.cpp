@@ -57,6 +57,35 @@ TEST(prepared_statement, is_parsed_again_after_an_error_before_it_made_the_serve
   EXPECT_EQ(brief(talk.client_sends(use_s1)), "2 D C:SELECT 1 ZI");
 }
 
+TEST(prepared_statement, whose_parse_was_answered_with_a_loss_is_not_there) {
+  for (const std::string before : {"", "BEGIN"}) {
+    Conversation talk;
+    if (!before.empty()) talk.client_sends(query(before));
+    talk.script.client_sends(parse("s1", "SELECT app.f()") + describe('S', "s1") + sync());
+    talk.script.to_server();
+    talk.script.server_closes();
+    EXPECT_TRUE(brief(talk.script.to_client()).starts_with("E:")) << before;
+    if (!before.empty()) talk.script.client_sends(query("ROLLBACK"));
+    talk.script.to_client();
+    ASSERT_TRUE(talk.script.attach());
+    talk.script.to_server();
+    talk.script.client_sends(parse("s1", "SELECT b FROM t") + sync());
+    talk.script.expect_to_server("P:s1 S");
+  }
+}
+
+TEST(prepared_statement, whose_second_parse_was_answered_with_a_loss_is_the_first_one) {
+  Conversation talk;
+  talk.client_sends(parse("s1", "SELECT a FROM t") + sync());
+  talk.script.client_sends(close('S', "s1") + parse("s1", "SELECT app.f()") + sync());
+  talk.script.to_server();
+  talk.lose();
+  EXPECT_TRUE(brief(talk.script.to_client()).starts_with("E:"));
+  talk.client_sends(use_s1);
+  EXPECT_EQ(brief(talk.attach()), "2 D C:SELECT 1 ZI");
+  EXPECT_EQ(talk.server.prepared["s1"], "SELECT a FROM t");
+}
+
 TEST(prepared_statement, need_not_come_back_to_be_closed) {
   Conversation talk;
   talk.client_sends(parse("s1", "SELECT a FROM t") + sync());

@@ -64,6 +64,27 @@ TEST(replay, that_gives_another_result_leaves_its_backend_and_tells_the_client) 
   }
 }
 
+TEST(replay, takes_no_offence_at_the_oid_of_a_table_that_it_made_itself) {
+  const auto description = [](std::string_view oid) {
+    return message('T', std::string("\0\1id\0", 5) + std::string(oid) + std::string("\0\1\0\0\0\x17\0\4\xff\xff\xff\xff\0\0", 14));
+  };
+  for (const bool same_columns : {true, false}) {
+    SessionScript script(with_replay());
+    script.client_sends(query("BEGIN"));
+    script.server_sends(complete("BEGIN") + ready('T'));
+    script.client_sends(query("INSERT INTO made VALUES (1) RETURNING id"));
+    const auto rest = row({"1"}) + complete("INSERT 0 1") + ready('T');
+    script.server_sends(description({"\0\0\x50\1", 4}) + rest);
+    script.to_client();
+    script.server_closes();
+    ASSERT_TRUE(script.attach());
+    script.server_sends(complete("BEGIN") + ready('T'));
+    const auto second = description({"\0\0\x70\1", 4});
+    script.server_sends((same_columns ? second : second.substr(0, second.size() - 1) + '\1') + rest);
+    EXPECT_EQ(script.lost(), !same_columns);
+  }
+}
+
 TEST(replay, of_an_execute_looks_at_what_it_runs_not_at_its_prepare) {
   const auto plans = [](const std::string& prepare) {
     SessionScript script(with_replay());

@@ -57,8 +57,13 @@ TEST(snapshot, that_fails_is_due_again_and_the_client_goes_on) {
   script.expect_to_client("ZI");
   EXPECT_TRUE(script.machine.snapshot_due());
   EXPECT_EQ(script.machine.statistics().snapshots, 0U);
+  // The server skipped its Close: the name is taken still.
+  script.to_server();
   script.snapshot();
-  script.server_sends(snapshot_replies(row({"setting", "work_mem", "8MB"})));
+  script.expect_to_server("C " + std::string(snapshot_requests));
+  script.server_sends(closed + parsed + bound + error("42501") + ready('I'));
+  script.snapshot();
+  script.server_sends(closed + snapshot_replies(row({"setting", "work_mem", "8MB"})));
   EXPECT_EQ(script.to_client(), "");
   EXPECT_EQ(restored(script), std::vector<std::string>{"work_mem=8MB"});
 }
@@ -195,6 +200,18 @@ TEST(snapshot, that_is_lost_while_ready_for_query_waits_ends_the_session) {
   EXPECT_EQ(result.then, LossResult::Then::close);
   EXPECT_EQ(result.reason, "unconfirmed_state");
   script.expect_to_client("C:COMMIT E:FATAL:57P01");
+}
+
+TEST(snapshot, that_is_lost_behind_texts_that_can_be_judged_leaves_the_session_to_the_judge) {
+  SessionScript script;
+  script.client_sends(query("UPDATE t SET a = 1; UPDATE t SET a = 2"));
+  script.server_sends(complete("UPDATE 1") + complete("UPDATE 1") + ready('I'));
+  script.expect_to_client("C:UPDATE 1 C:UPDATE 1");
+  EXPECT_NE(script.server_closes().then, LossResult::Then::close);
+  script.expect_to_client("ZI");
+  EXPECT_EQ(script.machine.session().unconfirmed().size(), 1U) << "read before it is restored";
+  ASSERT_TRUE(script.attach());
+  EXPECT_TRUE(script.machine.snapshot_due());
 }
 
 TEST(snapshot, never_goes_to_a_backend_that_it_was_not_meant_for) {
