@@ -265,7 +265,6 @@ class SessionMachine {
   void record(pg::StatementId id, std::string_view tag);
   void record_segment();
   void end_snapshot();
-  void push_own();
 
   // the ledger (session_machine_ledger.cpp)
   [[nodiscard]] bool ledger_on() const { return !options_.ledger_session.empty(); }
@@ -278,7 +277,8 @@ class SessionMachine {
   Pass hold_for_answers(bool flush);
   [[nodiscard]] bool answered_so_far() const;
   [[nodiscard]] bool awaits_ready() const;
-  void inject(std::string_view name, std::string_view text, const std::vector<std::string>& parameters, bool with_sync);
+  void inject(std::string_view name, std::string_view text, const std::vector<std::string>& parameters, bool with_sync,
+              pg::Owner owner = pg::Owner::injected);
   void inject_record(bool with_sync);
   Pass on_wrapped_ready(const pg::Request& request, char status);
   Pass on_own_ready(char status);
@@ -298,8 +298,16 @@ class SessionMachine {
 
   // a second run (session_machine_replay.cpp)
   bool plan_replay(const std::vector<Segment>& segments, Witness witness, OldBackend old_backend, bool partial);
-  [[nodiscard]] std::string_view obstacle_in_transaction(const std::vector<Segment>& segments, Witness witness) const;
-  [[nodiscard]] std::string_view obstacle_in_journal(std::uint64_t under_way, bool& savepoint) const;
+  [[nodiscard]] std::string_view obstacle_in_transaction(const std::vector<Segment>& segments, Witness witness,
+                                                         std::vector<pg::StatementJudgement>& reads) const;
+  /// What was judged of the journal before the request under way.
+  struct JournalJudgement {
+    std::string_view obstacle;
+    bool savepoint = false;
+    bool only_reads = true;  // provided that the catalog bears `reads` out
+    std::vector<pg::StatementJudgement> reads;
+  };
+  [[nodiscard]] JournalJudgement judge_journal(std::uint64_t under_way) const;
   std::string_view obstacle_outside(const std::vector<Segment>& segments, Witness witness,
                                     std::vector<pg::StatementJudgement>& reads) const;
   [[nodiscard]] bool is_lone_begin(const std::vector<Segment>& segments) const;

@@ -102,6 +102,7 @@ std::optional<SessionMachine::Pass> SessionMachine::before_execute(std::string_v
   if (!commits || !writes_ || tracker_.failed()) {
     if (entry.control == pg::TransactionControl::begin) in_block_ = true;
     if (commits || entry.control == pg::TransactionControl::rollback) in_block_ = false;
+    if (entry.control == pg::TransactionControl::rollback) writes_ = false;  // what was before it is undone, if it succeeds
     writes_ = writes_ || entry.writes;
     unjoinable_ = unjoinable_ || (entry.writes && !entry.can_join);
     return std::nullopt;
@@ -186,15 +187,17 @@ bool SessionMachine::awaits_ready() const {
 }
 
 /// A statement of ours within the client's transaction, or as a segment of its own.
-void SessionMachine::inject(std::string_view name, std::string_view text, const std::vector<std::string>& parameters, bool with_sync) {
+void SessionMachine::inject(std::string_view name, std::string_view text, const std::vector<std::string>& parameters, bool with_sync,
+                            pg::Owner owner) {
+  pg::write_close_statement(server_output, name);  // one that failed has left its name
   pg::write_statement(server_output, name, text, parameters);
   if (with_sync) pg::write_sync(server_output);
   using Kind = pg::RequestKind;
-  for (const auto kind : {Kind::parse, Kind::bind, Kind::execute, Kind::close, Kind::close, Kind::sync}) {
+  for (const auto kind : {Kind::close, Kind::parse, Kind::bind, Kind::execute, Kind::close, Kind::close, Kind::sync}) {
     if (kind == Kind::sync && !with_sync) break;
     pg::Request request;
     request.kind = kind;
-    request.owner = pg::Owner::injected;
+    request.owner = owner;
     static_cast<void>(tracker_.push(request));
   }
 }
@@ -365,16 +368,11 @@ bool SessionMachine::ledger_forget_due() const {
 
 void SessionMachine::begin_ledger_forget() {
   sequence_forgotten_ = sequence_;
-  pg::write_statement(server_output, "holdfast_forget", pg::ledger_forget(),
-                      {options_.ledger_session, std::to_string(sequence_)});
-  pg::write_sync(server_output);
-  push_own();
+  inject("holdfast_forget", pg::ledger_forget(), {options_.ledger_session, std::to_string(sequence_)}, true, pg::Owner::holdfast);
 }
 
 void SessionMachine::begin_ledger_sweep() {
-  pg::write_statement(server_output, "holdfast_sweep", pg::ledger_sweep(), {});
-  pg::write_sync(server_output);
-  push_own();
+  inject("holdfast_sweep", pg::ledger_sweep(), {}, true, pg::Owner::holdfast);
 }
 
 }  // namespace holdfast::proxy::postgres

@@ -253,12 +253,13 @@ void SessionMachine::answer_in_failed_block(const Segment& segment, const Segmen
 
 void SessionMachine::answer_in_block(const Segment& segment, const SegmentEffects& effects, Progress& progress) {
   if (effects.plain_rollback && !segment.open) return answer_rollback(segment, progress);
-  if (effects.may_commit) return fail_unknown(segment, effects.status_after('T') == 'I' ? 'I' : 'E', progress);
+  const bool leaves_nothing = reads_proven_ && effects.plain_end;  // a COMMIT of what only read
+  if (effects.may_commit && !leaves_nothing) return fail_unknown(segment, effects.status_after('T') == 'I' ? 'I' : 'E', progress);
   if (segment.commit_behind) return fail_unknown(segment, 'E', progress);
   ++statistics_.transactions_lost;
   // Where it may have ended the transaction, what stands behind it may have committed by itself.
-  progress.unsure = effects.status_after('T') != 'T';
-  fail_segment(segment, lost_transaction_error(), 'E', progress);
+  progress.unsure = !leaves_nothing && effects.status_after('T') != 'T';
+  fail_segment(segment, lost_transaction_error(), leaves_nothing ? 'I' : 'E', progress);
 }
 
 void SessionMachine::answer_outside_block(const Segment& segment, const SegmentEffects& effects, Witness witness,

@@ -80,7 +80,7 @@ bool SessionMachine::plan_replay(const std::vector<Segment>& segments, Witness w
     if (witness == Witness::alive && loss_.code == "57P01") return "administrator";
     if (!reads_alike(told_)) return "encoding";
     if (transaction && old_backend != OldBackend::gone) return "old_backend";
-    return std::string(transaction ? obstacle_in_transaction(segments, witness)
+    return std::string(transaction ? obstacle_in_transaction(segments, witness, plan.reads)
                                    : obstacle_outside(segments, witness, plan.reads));
   }();
   if (obstacle == answered) return false;
@@ -123,11 +123,13 @@ bool SessionMachine::certainly_undone(const Segment& segment, const SegmentEffec
   return effects.undoable || (effects.plain_end && !effects.plain_rollback);
 }
 
-std::string_view SessionMachine::obstacle_in_transaction(const std::vector<Segment>& segments, Witness witness) const {
-  bool savepoint = false;
+std::string_view SessionMachine::obstacle_in_transaction(const std::vector<Segment>& segments, Witness witness,
+                                                         std::vector<pg::StatementJudgement>& reads) const {
   const auto under_way = segments.empty() || segments[0].requests.empty() ? pg::JournalEntry::no_request
                                                                           : segments[0].requests[0].number;
-  if (const auto obstacle = obstacle_in_journal(under_way, savepoint); !obstacle.empty()) return obstacle;
+  auto journal = judge_journal(under_way);
+  bool savepoint = journal.savepoint;
+  if (!journal.obstacle.empty()) return journal.obstacle;
   char status = status_;
   for (const auto& segment : segments) {
     const auto effects = judge_segment({statements_, session_}, segment.executed, segment.requests, status);
@@ -137,6 +139,11 @@ std::string_view SessionMachine::obstacle_in_transaction(const std::vector<Segme
     if (segment.failed && status != 'I') status = 'E';
     const bool last = &segment == &segments.back();
     if (last && effects.plain_end && certainly_undone(segment, effects, witness)) break;
+    if (last && segments.size() == 1 && effects.plain_end && status == 'T' && journal.only_reads && !ledger_knows()) {
+      // A COMMIT of what only read leaves nothing behind, however often it is made.
+      reads = std::move(journal.reads);
+      break;
+    }
     const bool known = last && ledger_knows();
     if (effects.may_commit && !known && !broken("commit_under_way")) return "commit";
     for (const auto& text : effects.texts) {
@@ -150,12 +157,20 @@ std::string_view SessionMachine::obstacle_in_transaction(const std::vector<Segme
 }
 
 /// The texts of before the request `under_way`, each judged once.
-std::string_view SessionMachine::obstacle_in_journal(std::uint64_t under_way, bool& savepoint) const {
-  std::string_view obstacle;
+SessionMachine::JournalJudgement SessionMachine::judge_journal(std::uint64_t under_way) const {
+  JournalJudgement found;
+  auto& obstacle = found.obstacle;
   std::unordered_set<std::string_view> seen;
   const auto judge = [&](std::string_view text) {
     if (obstacle.empty() && seen.insert(text).second) {
-      obstacle = obstacle_in(judge_run({statements_, session_}, text, pg::scan_text(text).kind), savepoint);
+      const auto judged = judge_run({statements_, session_}, text, pg::scan_text(text).kind);
+      obstacle = obstacle_in(judged, found.savepoint);
+      for (const auto& statement : judged.statements) {
+        const bool sets_up = statement.control != pg::TransactionControl::none ||
+                             (statement.effect == pg::StatementEffect::session && statement.functions.empty());
+        found.only_reads = found.only_reads && (sets_up || statement.reads_only);
+        if (!sets_up) found.reads.push_back(statement);
+      }
     }
     if (obstacle == "transaction_control" && broken("transaction_control")) obstacle = {};
   };
@@ -175,7 +190,7 @@ std::string_view SessionMachine::obstacle_in_journal(std::uint64_t under_way, bo
       obstacle = "function_call";
     }
   });
-  return obstacle;
+  return found;
 }
 
 /// Outside a transaction each segment is one of its own. `reads` gets the statements that only the catalog can clear.

@@ -373,11 +373,6 @@ void SessionMachine::begin_snapshot() {
   session_.begin_snapshot();
   pg::write_statement(server_output, snapshot_name, pg::SessionState::snapshot_query(), {session_.dotted_names()});
   pg::write_sync(server_output);
-  push_own();
-}
-
-/// One statement of ours, as write_statement writes it, and its Sync.
-void SessionMachine::push_own() {
   using Kind = pg::RequestKind;
   for (const auto kind : {Kind::parse, Kind::bind, Kind::execute, Kind::close, Kind::close, Kind::sync}) {
     pg::Request request;
