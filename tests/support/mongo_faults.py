@@ -1,0 +1,58 @@
+"""What befalls the model set while clients work: each kind of loss in turn, in an order that a seed decides, and its cure."""
+
+import random
+import time
+
+from support.waiting import wait_for
+
+
+def whole(model):
+    """One primary that two follow."""
+    roles = [one["role"] for one in model.state()["members"]]
+    return model.primary() is not None and roles.count("primary") == 1 and roles.count("secondary") == len(roles) - 1
+
+
+class Faults:
+    """`run` strikes the primary again and again until the time is over, and leaves a whole set behind."""
+
+    KINDS = {
+        "kill": ({"order": "kill", "how": "rst"}, "start"),
+        "kill with FIN": ({"order": "kill", "how": "fin"}, "start"),
+        "stop": ({"order": "stop"}, "start"),
+        "stepdown": ({"order": "step_down", "seconds": 1.0}, None),
+        "partition": ({"order": "partition"}, "heal"),
+        "partition, clients too": ({"order": "partition", "clients": True}, "heal"),
+        "freeze": ({"order": "freeze"}, "thaw"),
+        "cut connections": ({"order": "drop_connections"}, None),
+        "cut in a reply": ({"order": "cut_after", "bytes": 900}, None),
+    }
+
+    def __init__(self, model, seed):
+        self.model = model
+        self.random = random.Random(seed)
+        self.struck = []
+
+    def run(self, seconds, oracle):
+        end = time.monotonic() + seconds
+        kinds = []
+        while time.monotonic() < end:
+            kinds = kinds or self.random.sample(list(self.KINDS), len(self.KINDS))
+            self.strike(kinds.pop(), oracle)
+
+    def strike(self, kind, oracle):
+        """One loss: the clients must be served during it, and all of them after it."""
+        order, cure = self.KINDS[kind]
+        member = self.model.primary()
+        self.struck.append(kind)
+        before = oracle.acknowledged()
+        self.model.do(**order, member=member)
+        wait_for(lambda: oracle.acknowledged() > before + 30, 30.0, f"writes during {self.struck}")
+        if cure:
+            self.model.do(cure, member=member)
+        wait_for(lambda: whole(self.model), 20.0, f"a whole set after {self.struck}")
+        moment = time.monotonic()
+        try:
+            wait_for(lambda: not oracle.unanswered_since(moment), 30.0, "an answer to each client")
+        except AssertionError as error:
+            lines = [f"{error} after {self.struck}", *oracle.unanswered_since(moment), *map(str, self.model.state()["members"])]
+            raise AssertionError("\n".join(lines)) from None
