@@ -75,7 +75,8 @@ Task<std::optional<Refusal>> Context::log_in(Grant grant, Lease& into, SteadyTim
   auto made = co_await Backend::open(settings, grant.address, buffers, Backend::Login::yes, limit);
   auto outcome = outcome_of(made);
   using Type = wire::MemberHello::Type;
-  if (made.backend && made.hello.type != Type::primary && made.hello.type != Type::standalone) {
+  const bool writable = (made.hello.type == Type::primary && !members.is_stale_primary(made.hello)) || made.hello.type == Type::standalone;
+  if (made.backend && !writable) {
     outcome.failure = Failure::unfit;
     outcome.error = grant.address.to_string() + " is no primary any more";
     made.backend.reset();

@@ -31,7 +31,7 @@ std::string Members::note(std::size_t member, const wire::MemberHello& hello) {
   kind_ = hello.type == Type::standalone ? wire::FaceKind::standalone : wire::FaceKind::mongos;
   if (!hello.set_name.empty()) set_name_ = hello.set_name;
   hellos_[member] = hello;
-  if (hello.type == Type::primary && !hello.election_id.empty()) {
+  if (hello.type == Type::primary && !hello.election_id.empty() && !is_stale_primary(hello)) {
     if (hello.set_version != set_version_) {
       set_version_ = hello.set_version;
       newest_election_ = hello.election_id;
@@ -93,6 +93,11 @@ void Members::refresh_face() {
   if (same) return;
   ++next.version.counter;
   face_ = next;
+}
+
+bool Members::is_stale_primary(const wire::MemberHello& hello) const {
+  return hello.type == Type::primary && !hello.election_id.empty() && hello.set_version <= set_version_ &&
+         hello.election_id < newest_election_;
 }
 
 bool Members::is_outdated(std::string_view election_id) {

@@ -27,6 +27,8 @@ class Faults:
         "cut in a reply": ({"order": "cut_after", "bytes": 900}, None),
     }
 
+    SLEEPER = "a sleeper wakes as its successor dies"
+
     def __init__(self, model, seed):
         self.model = model
         self.random = random.Random(seed)
@@ -36,19 +38,20 @@ class Faults:
         end = time.monotonic() + seconds
         kinds = []
         while time.monotonic() < end:
-            kinds = kinds or self.random.sample(list(self.KINDS), len(self.KINDS))
+            kinds = kinds or self.random.sample([*self.KINDS, self.SLEEPER], len(self.KINDS) + 1)
             self.strike(kinds.pop(), oracle)
 
     def strike(self, kind, oracle):
         """One loss: the clients must be served during it, and all of them after it."""
-        order, cure = self.KINDS[kind]
-        member = self.model.primary()
         self.struck.append(kind)
-        before = oracle.acknowledged()
-        self.model.do(**order, member=member)
-        wait_for(lambda: oracle.acknowledged() > before + 30, 30.0, f"writes during {self.struck}")
-        if cure:
-            self.model.do(cure, member=member)
+        if kind == self.SLEEPER:
+            self._sleeper(oracle)
+        else:
+            order, cure = self.KINDS[kind]
+            member = self.model.primary()
+            self._until_served(oracle, lambda: self.model.do(**order, member=member))
+            if cure:
+                self.model.do(cure, member=member)
         wait_for(lambda: whole(self.model), 20.0, f"a whole set after {self.struck}")
         moment = time.monotonic()
         try:
@@ -56,3 +59,21 @@ class Faults:
         except AssertionError as error:
             lines = [f"{error} after {self.struck}", *oracle.unanswered_since(moment), *map(str, self.model.state()["members"])]
             raise AssertionError("\n".join(lines)) from None
+
+    def _until_served(self, oracle, loss):
+        before = oracle.acknowledged()
+        loss()
+        wait_for(lambda: oracle.acknowledged() > before + 30, 30.0, f"writes during {self.struck}")
+
+    def _sleeper(self, oracle):
+        """The old primary wakes, takes itself for one still, and is for a while the only one who does."""
+        sleeper = self.model.primary()
+        self._until_served(oracle, lambda: self.model.do("freeze", member=sleeper))
+        successor = self.model.primary()
+
+        def swap():
+            self.model.do("thaw", member=sleeper, silent=1.0)
+            self.model.do("kill", member=successor)
+
+        self._until_served(oracle, swap)
+        self.model.do("start", member=successor)
