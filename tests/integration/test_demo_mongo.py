@@ -10,7 +10,7 @@ from support.holdfast import BINARY
 from support.mongo import TESTS
 
 MODEL = TESTS / "support" / "mongo-model"
-SECONDS = 9
+SECONDS = 12
 
 pytestmark = pytest.mark.timeout(120)
 

@@ -1,7 +1,8 @@
 """Sixteen clients of PyMongo at work, each write with an id of its own, and the reckoning of what they were told against what is stored.
 
-Knows no proxy and no fault. An adder counts ($inc), a pusher lists ($push), a mover moves money in transactions, a reader looks whether
-the money is all there. Whoever writes for a majority reads back what it wrote.
+Knows no proxy and no fault. An adder counts ($inc), a pusher lists ($push), a mover moves money in transactions, a batcher inserts several
+at once, a watcher follows that by a change stream, a reader looks whether the money is all there. Whoever writes for a majority reads
+back what it wrote.
 """
 
 import collections
@@ -18,6 +19,7 @@ from support.mongo_listener import Noticed
 
 ACCOUNTS, MONEY = 8, 1000
 LIST_LENGTH = 50
+PARTS = 3
 COUNTERS = 3
 DATABASE = "oracle"
 # What a listener notes of a client that noticed a loss; a command that failed is no such thing, it is counted by itself.
@@ -127,7 +129,45 @@ class Reader(Client):
             self.wrong.append(f"the accounts held {money} in one snapshot")
 
 
-KINDS = [Adder] * 6 + [Pusher] * 5 + [Mover] * 3 + [Reader] * 2
+class Batcher(Client):
+    pause = 0.02
+
+    def work(self, step):
+        identity = f"{self.number}-{step}"
+        self.database.batches.insert_many([{"batch": identity, "part": part} for part in range(PARTS)], ordered=step % 2 == 0)
+        self.told["batches"] += [f"{identity}/{part}" for part in range(PARTS)]
+
+
+class Watcher(Client):
+    """Follows what the batcher inserts by a change stream, from before the first."""
+
+    def __init__(self, oracle, number):
+        super().__init__(oracle, number)
+        self.heard = []
+        self.stream = self.database.batches.watch(max_await_time_ms=100)
+
+    def work(self, step):
+        self.hear()
+
+    def hear(self):
+        """Whether there was a change."""
+        change = self.stream.try_next()
+        if change:
+            self.heard.append(part_of(change["fullDocument"]))
+        return change is not None
+
+    def hear_out(self):
+        """What the servers still have to tell, once nobody writes any more."""
+        silent = 0
+        while silent < 10:
+            silent = 0 if self.hear() else silent + 1
+
+
+def part_of(document):
+    return f"{document['batch']}/{document['part']}"
+
+
+KINDS = [Watcher] + [Adder] * 5 + [Pusher] * 5 + [Mover] * 3 + [Batcher, Reader]
 
 
 @dataclasses.dataclass
@@ -159,6 +199,7 @@ class Oracle:
             database.accounts.insert_many([{"_id": number, "money": MONEY} for number in range(ACCOUNTS)])
             database.create_collection("lists")
             database.create_collection("moves")
+            database.create_collection("batches")
         self.clients = [kind(self, number) for number, kind in enumerate(KINDS)]
         for one in self.clients:
             one.start()
@@ -179,14 +220,24 @@ class Oracle:
             one.join(40)
         verdict = Verdict(acknowledged=self.acknowledged())
         verdict.errors = [f"client {one.number} ({type(one).__name__}) never ended" for one in self.clients if one.is_alive()]
+        if not verdict.errors:
+            self.clients[0].hear_out()
         for one in self.clients:
             verdict.errors += one.errors
             verdict.noticed += [f"client {one.number}: {line}" for line in one.seen]
             verdict.wrong += one.wrong + [f"read stale: {identity}" for identity in one.stale]
             one.client.close()
         with MongoClient(self.direct_uri) as direct:
+            self._compare_changes(direct[DATABASE], verdict)
             self._reckon(direct[DATABASE], Fates(model), verdict)
         return verdict
+
+    def _compare_changes(self, database, verdict):
+        heard = collections.Counter(self.clients[0].heard)
+        stored = {part_of(one) for one in database.batches.find({})}
+        verdict.wrong += [f"the change stream told of {one} {count} times" for one, count in heard.items() if count > 1]
+        verdict.wrong += [f"the change stream never told of {one}" for one in stored - set(heard)]
+        verdict.wrong += [f"the change stream told of {one}, which is not there" for one in set(heard) - stored]
 
     def _reckon(self, database, fates, verdict):
         told = collections.defaultdict(list)
@@ -198,13 +249,14 @@ class Oracle:
             self._settle(verdict, counter["_id"], len(told[counter["_id"]]), counter["n"], fates.gone["counters", counter["_id"]])
         lists = {one["_id"]: one["ids"] for one in database.lists.find({})}
         moves = [one["move"] for one in database.moves.find({})]
+        batches = [part_of(one) for one in database.batches.find({})]
         for key, stored, table in [(key, lists.get(key, []), "lists") for key in {*told, *lists} if key.startswith("list ")] + [
-                ("moves", moves, "moves")]:
+                ("moves", moves, "moves"), ("batches", batches, "batches")]:
             copies = collections.Counter(stored)
             verdict.doubled += [f"{key}: {identity}" for identity, count in copies.items() if count > 1]
             verdict.wrong += [f"{key}: nobody was told of {identity}" for identity in set(stored) - set(told[key])]
             missing = set(told[key]) - set(stored)
-            gone = fates.gone[table, key] if table == "lists" else sum(count for (name, _), count in fates.gone.items() if name == "moves")
+            gone = fates.gone[table, key] if table == "lists" else sum(count for (name, _), count in fates.gone.items() if name == table)
             self._settle(verdict, key, len(told[key]), len(told[key]) - len(missing), gone)
         money = {one["_id"]: one["money"] for one in database.accounts.find({})}
         for move in database.moves.find({}):
