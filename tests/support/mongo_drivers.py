@@ -1,5 +1,6 @@
 """The MongoDB programs in integration/drivers, and how each is started once deploy/install-dependencies has built it."""
 
+import os
 import pathlib
 import shutil
 import sys
@@ -31,13 +32,20 @@ def _java():
     return [_required("java"), "-XX:TieredStopAtLevel=1", "-cp", f"{BUILT / 'mongo_java'}:{BUILT / 'mongo_java'}/*", "Survivor"], {}
 
 
+def _rust():
+    assert (BUILT / "mongo_rust" / "survivor").exists()
+    return [str(BUILT / "mongo_rust" / "survivor")], {}
+
+
 def _required(program):
     path = shutil.which(program)
     assert path
     return path
 
 
-DRIVERS = {"pymongo": _pymongo, "node": _node, "go": _go, "java": _java}
+# Rust's is built, and so runs, only with HOLDFAST_SUITES=all: it takes minutes to compile.
+ALL = os.environ.get("HOLDFAST_SUITES") == "all"
+DRIVERS = {"pymongo": _pymongo, "node": _node, "go": _go, "java": _java, **({"rust": _rust} if ALL else {})}
 
 
 def command(name):
