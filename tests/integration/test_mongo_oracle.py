@@ -17,8 +17,9 @@ def under_faults(start_holdfast, concern, seconds):
     """(verdict, the faults that struck, the proxy)."""
     seed = int(os.environ.get("HOLDFAST_SEED") or random.randrange(2**32))
     print(f"HOLDFAST_SEED={seed}")
-    # Members that lag lose what one of them has acknowledged, when it dies.
-    with ModelSet("--members", 3, "--lag-ms", 0 if concern == "majority" else 20) as model:
+    # A newer server and an older one. Members that lag lose what one of them has acknowledged, when it dies.
+    kind = ("--wire", 21) if concern == "majority" else ("--lag-ms", 20)
+    with ModelSet("--members", 3, *kind) as model:
         proxy = start_holdfast(model.uri(), connection={"type": "mongodb", "reconnect": {"hang_timeout": "500ms"}})
         oracle = Oracle(f"mongodb://127.0.0.1:{proxy.port}/", model.uri(), concern)
         faults = Faults(model, seed)
@@ -38,7 +39,8 @@ def under_faults(start_holdfast, concern, seconds):
 def test_majority_writes_are_there_once_and_no_client_notices(start_holdfast):
     verdict, faults = under_faults(start_holdfast, "majority", SECONDS)
     assert verdict.acknowledged > 500
-    assert set(faults.struck) == {*Faults.KINDS, Faults.SLEEPER} or SECONDS < 25, faults.struck
+    kinds = {*Faults.KINDS, Faults.SLEEPER}
+    assert len(faults.struck) >= 5 and (len(faults.struck) < len(kinds) or set(faults.struck) == kinds), faults.struck
     assert verdict.rolled_back == 0
 
 
