@@ -17,9 +17,8 @@ def under_faults(start_holdfast, concern, seconds):
     """(verdict, the faults that struck, the proxy)."""
     seed = int(os.environ.get("HOLDFAST_SEED") or random.randrange(2**32))
     print(f"HOLDFAST_SEED={seed}")
-    # A newer server and an older one. Members that lag lose what one of them has acknowledged, when it dies.
-    kind = ("--wire", 21) if concern == "majority" else ("--lag-ms", 20)
-    with ModelSet("--members", 3, *kind) as model:
+    # A newer server and an older one. Members lag: a majority is waited for, and what only one has acknowledged is lost when it dies.
+    with ModelSet("--members", 3, "--lag-ms", 20, "--wire", 21 if concern == "majority" else 9) as model:
         proxy = start_holdfast(model.uri(), connection={"type": "mongodb", "reconnect": {"hang_timeout": "500ms"}})
         oracle = Oracle(f"mongodb://127.0.0.1:{proxy.port}/", model.uri(), concern)
         faults = Faults(model, seed)
