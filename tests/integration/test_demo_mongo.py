@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 
 import pytest
@@ -42,6 +43,13 @@ def test_the_same_clients_alone_are_disconnected_and_the_demo_says_so():
     assert done.returncode == 1, done.stdout + done.stderr
     assert int(row(done.stdout, "disconnections")) > 0
     assert re.search(r"FAILED: \d+ times a client was disconnected", done.stdout)
+
+
+def test_a_holdfast_without_the_demos_program_beside_it_says_so(tmp_path):
+    shutil.copy(BINARY, tmp_path / "holdfast")
+    done = demo("demo", "mongodb", "--model", MODEL, program=tmp_path / "holdfast")
+    assert done.returncode == 1
+    assert "cannot start" in done.stderr and "is built from the sources" in done.stderr, done.stderr
 
 
 @pytest.mark.parametrize("arguments,variables,words", [
