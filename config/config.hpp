@@ -70,6 +70,9 @@ struct PostgresUri {
   bool operator==(const PostgresUri&) const = default;
 };
 
+/// How the proxy itself logs in. `negotiated`: the best that the server has for the user.
+enum class MongoMechanism { negotiated, scram_sha_256, scram_sha_1, x509 };
+
 /// A connection string of MongoDB's drivers, taken apart (MongoDB manual, "Connection Strings").
 struct MongoUri {
   std::vector<HostPort> hosts;  // at least one
@@ -78,6 +81,12 @@ struct MongoUri {
   std::string auth_database;    // authSource, or what stands in its place
   std::string replica_set;      // empty: a standalone server, or whatever set the hosts are members of
   bool direct = false;          // directConnection=true
+  MongoMechanism mechanism = MongoMechanism::negotiated;
+  bool tls = false;
+  bool tls_verify = true;        // the chain; tlsAllowInvalidCertificates=true turns it off
+  bool tls_verify_host = true;   // the name; tlsAllowInvalidHostnames=true turns it off
+  std::string tls_ca_file;       // empty: the system's store
+  std::string tls_certificate_key_file;  // of ours, both in one file; empty: none
   std::string application_name;
   std::optional<milliseconds> connect_timeout;
   bool operator==(const MongoUri&) const = default;

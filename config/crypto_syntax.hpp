@@ -21,11 +21,11 @@ namespace holdfast::config {
 }
 
 /// `SCRAM-SHA-256$ITERATIONS:SALT$STOREDKEY:SERVERKEY` with base64 parts of the right length, and a count that the
-/// proxy is ready to work through.
-[[nodiscard]] inline bool is_scram_verifier(std::string_view text) {
-  constexpr std::string_view prefix = "SCRAM-SHA-256$";
+/// proxy is ready to work through. With `older` the same of SCRAM-SHA-1, which MongoDB has too.
+[[nodiscard]] inline bool is_scram_verifier(std::string_view text, bool older = false) {
+  const std::string_view prefix = older ? "SCRAM-SHA-1$" : "SCRAM-SHA-256$";
   constexpr std::uint32_t iterations_max = 1'000'000;
-  constexpr std::size_t key_size = 44;  // 32 bytes
+  const std::size_t key_size = older ? 28 : 44;  // 20 or 32 bytes
   if (!text.starts_with(prefix)) return false;
   text.remove_prefix(prefix.size());
   const auto colon = text.find(':');

@@ -142,9 +142,11 @@ void read_users(LoadState& state, const YAML::Node& node, const std::string& pat
     section.text("scram", verifier);
     if (user.name.empty()) section.mistake_here("each user needs a name");
     if (!names.insert(user.name).second) section.mistake_here("user \"" + user.name + "\" stands here twice");
-    if (!verifier.empty() && !is_scram_verifier(verifier)) {
+    const bool mongodb = into.type == ConnectionType::mongodb;
+    if (!verifier.empty() && !is_scram_verifier(verifier) && !(mongodb && is_scram_verifier(verifier, true))) {
       section.mistake(section.take("scram"), "scram",
-                      "must have the form SCRAM-SHA-256$ITERATIONS:SALT$STOREDKEY:SERVERKEY, as in pg_authid");
+                      std::string("must have the form SCRAM-SHA-256$ITERATIONS:SALT$STOREDKEY:SERVERKEY, as in pg_authid") +
+                          (mongodb ? ", or the same of SCRAM-SHA-1" : ""));
     }
     user.scram = Secret(verifier);
     if (user.password.empty() && user.scram.empty() && user.password_file.empty() && user.password_env.empty()) {
@@ -193,6 +195,7 @@ void read_auth(Section& section, Connection& into) {
   const auto node = section.take("auth");
   // A source of the password that could not be read, or a URI that could not, is one mistake already.
   const bool unread = (into.postgres.hosts.empty() && into.mongo.hosts.empty()) || !into.password_file.empty() || !into.password_env.empty();
+  // A certificate is no password that a client could prove to know: without users the clients' logins go to the server.
   const bool known = !into.postgres.password.empty() || !into.mongo.password.empty() || !into.users.empty() || into.auth_query.has_value();
   into.auth = known ? AuthMode::scram : AuthMode::passthrough;
   section.word<AuthMode>("auth", into.auth,
@@ -233,15 +236,15 @@ void read_mongodb(Section& section, const LoadState& state, Connection& into) {
   }
   section.number("pool_max", into.pool_max, 1, 100'000);
   section.duration("pool_idle_timeout", into.pool_idle_timeout, milliseconds(1));
-  if (!into.users.empty()) {
-    section.mistake(section.take("users"), "users", "this version knows no users of mongodb but the one of the URI");
+  const auto& uri = into.mongo;
+  const auto upstream = section.take("upstream");
+  for (const auto& file : {uri.tls_ca_file, uri.tls_certificate_key_file}) {
+    if (file.empty() || ::access(file.c_str(), R_OK) == 0) continue;
+    section.mistake(upstream, "upstream", "cannot read " + file);
   }
-  if (into.tls) section.mistake(section.take("tls"), "tls", "this version takes clients of mongodb without TLS only");
-  const bool own_login = !into.mongo.user.empty();
-  if (into.auth == AuthMode::scram || (into.auth == AuthMode::passthrough && own_login)) {
-    const auto place = section.has("auth") ? section.take("auth") : section.node();
-    section.mistake(place, "auth", "this version checks no login of a mongodb client: a URI with a user needs auth: trust, and "
-                                   "then every client has that user's rights");
+  const bool by_password = !uri.user.empty() && uri.mechanism != MongoMechanism::x509;
+  if (by_password && uri.password.empty() && into.password_file.empty() && into.password_env.empty()) {
+    section.mistake(upstream, "upstream", "a user needs a password: in the URI, in password_file or in password_env");
   }
 }
 
@@ -276,7 +279,12 @@ Connection read_connection(LoadState& state, const YAML::Node& node, const std::
     inner.text("sql", auth.sql);
     inner.text("user", auth.user);
     inner.secret("password", auth.password, auth.password_file, auth.password_env);
-    if (auth.sql.empty() || auth.user.empty()) inner.mistake_here("needs sql and user");
+    if (into.type == ConnectionType::mongodb) {
+      if (!auth.sql.empty()) inner.mistake(inner.take("sql"), "sql", "MongoDB is asked by usersInfo: leave it out");
+      if (auth.user.empty()) inner.mistake_here("needs user");
+    } else if (auth.sql.empty() || auth.user.empty()) {
+      inner.mistake_here("needs sql and user");
+    }
     inner.finish();
     into.auth_query = std::move(auth);
   }

@@ -140,6 +140,13 @@ class Parser {
     return true;
   }
 
+  bool lax(const std::string& name, const std::string& value, bool& strict) {
+    bool allowed = false;
+    if (!flag(name, value, allowed)) return false;
+    strict = !allowed;
+    return tls_meant_ = true;
+  }
+
   bool set(const std::string& name, const std::string& value) {
     const auto key = lower(name);
     bool ignored = false;
@@ -147,10 +154,12 @@ class Parser {
     if (key == "authsource") return auth_source_ = value, true;
     if (key == "appname") return uri_.application_name = value, true;
     if (key == "directconnection") return flag(name, value, uri_.direct);
-    if (key == "tls" || key == "ssl") {
-      if (!flag(name, value, ignored)) return false;
-      return !ignored || (fail("TLS to an upstream of type mongodb is not served yet"), false);
-    }
+    if (key == "tls" || key == "ssl") return flag(name, value, uri_.tls) && (tls_said_ = true);
+    if (key == "tlscafile") return uri_.tls_ca_file = value, tls_meant_ = true;
+    if (key == "tlscertificatekeyfile") return uri_.tls_certificate_key_file = value, tls_meant_ = true;
+    if (key == "tlsallowinvalidcertificates") return lax(name, value, uri_.tls_verify);
+    if (key == "tlsallowinvalidhostnames") return lax(name, value, uri_.tls_verify_host);
+    if (key == "tlsinsecure") return lax(name, value, uri_.tls_verify) && lax(name, value, uri_.tls_verify_host);
     if (key == "loadbalanced") {
       if (!flag(name, value, ignored)) return false;
       return !ignored || (fail("loadBalanced=true is not served as an upstream"), false);
@@ -170,18 +179,30 @@ class Parser {
   }
 
   bool set_mechanism(const std::string& value) {
-    return value == "SCRAM-SHA-256" || (fail("authMechanism must be SCRAM-SHA-256; others are not served yet"), false);
+    if (value == "SCRAM-SHA-256") return uri_.mechanism = MongoMechanism::scram_sha_256, true;
+    if (value == "SCRAM-SHA-1") return uri_.mechanism = MongoMechanism::scram_sha_1, true;
+    if (value == "MONGODB-X509") return uri_.mechanism = MongoMechanism::x509, true;
+    return fail("authMechanism must be SCRAM-SHA-256, SCRAM-SHA-1 or MONGODB-X509; others are not served"), false;
   }
 
   bool conclude() {
     uri_.auth_database = !auth_source_.empty() ? auth_source_ : !database_.empty() ? database_ : "admin";
     if (uri_.direct && uri_.hosts.size() > 1) return fail("directConnection=true goes with one host only"), false;
+    if (tls_said_ && !uri_.tls && tls_meant_) return fail("tls=false does not go with other tls options"), false;
+    uri_.tls = uri_.tls || tls_meant_;
+    if (uri_.mechanism != MongoMechanism::x509) return true;
+    if (!uri_.password.empty()) return fail("MONGODB-X509 takes no password"), false;
+    if (uri_.tls_certificate_key_file.empty()) return fail("MONGODB-X509 needs tls=true and tlsCertificateKeyFile"), false;
+    if (!auth_source_.empty() && auth_source_ != "$external") return fail("MONGODB-X509 has no authSource but $external"), false;
+    uri_.auth_database = "$external";
     return true;
   }
 
   std::string& error_;
   MongoUri uri_;
   std::string database_, auth_source_;
+  bool tls_said_ = false;   // tls= or ssl= stands there
+  bool tls_meant_ = false;  // an option that means nothing without TLS stands there
 };
 
 }  // namespace

@@ -20,30 +20,32 @@ void require(int result, const char* what) {
   if (result != 1) throw std::runtime_error(what);
 }
 
+const EVP_MD* method_of(HashKind kind) { return kind == HashKind::sha1 ? EVP_sha1() : EVP_sha256(); }
+
 }  // namespace
 
-Digest sha256(std::string_view data) {
-  Digest digest;
-  require(EVP_Digest(data.data(), data.size(), digest.data(), nullptr, EVP_sha256(), nullptr), "SHA-256 failed");
+Digest hash(HashKind kind, std::string_view data) {
+  Digest digest{};
+  require(EVP_Digest(data.data(), data.size(), digest.data(), nullptr, method_of(kind), nullptr), "hashing failed");
   return digest;
 }
 
-Digest hmac_sha256(std::string_view key, std::string_view data) {
-  Digest digest;
+Digest hmac(HashKind kind, std::string_view key, std::string_view data) {
+  Digest digest{};
   unsigned int size = 0;
   if (key.empty()) key = "";  // OpenSSL takes a null pointer for the key of the call before
-  if (HMAC(EVP_sha256(), key.data(), static_cast<int>(key.size()), bytes(data), data.size(), digest.data(), &size) ==
+  if (HMAC(method_of(kind), key.data(), static_cast<int>(key.size()), bytes(data), data.size(), digest.data(), &size) ==
       nullptr) {
     throw std::runtime_error("HMAC failed");
   }
   return digest;
 }
 
-Digest pbkdf2_sha256(std::string_view password, std::string_view salt, std::uint32_t iterations) {
-  Digest digest;
+Digest pbkdf2(HashKind kind, std::string_view password, std::string_view salt, std::uint32_t iterations) {
+  Digest digest{};
   require(PKCS5_PBKDF2_HMAC(password.data(), static_cast<int>(password.size()), bytes(salt),
-                            static_cast<int>(salt.size()), static_cast<int>(iterations), EVP_sha256(),
-                            static_cast<int>(digest.size()), digest.data()),
+                            static_cast<int>(salt.size()), static_cast<int>(iterations), method_of(kind),
+                            static_cast<int>(hash_size(kind)), digest.data()),
           "PBKDF2 failed");
   return digest;
 }

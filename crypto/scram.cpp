@@ -17,11 +17,11 @@ Digest exclusive_or(const Digest& a, const Digest& b) {
   return out;
 }
 
-std::optional<Digest> digest_of(std::string_view base64) {
+std::optional<Digest> digest_of(std::string_view base64, HashKind kind) {
   const auto decoded = base64_decode(base64);
-  if (!decoded || decoded->size() != sha256_size) return std::nullopt;
-  Digest out;
-  for (std::size_t i = 0; i < out.size(); ++i) out[i] = static_cast<unsigned char>((*decoded)[i]);
+  if (!decoded || decoded->size() != hash_size(kind)) return std::nullopt;
+  Digest out{};
+  for (std::size_t i = 0; i < decoded->size(); ++i) out[i] = static_cast<unsigned char>((*decoded)[i]);
   return out;
 }
 
@@ -52,18 +52,27 @@ bool printable(std::string_view nonce) {
 
 }  // namespace
 
-ScramVerifier make_verifier(std::string_view password, std::string_view salt, std::uint32_t iterations) {
-  const auto salted = pbkdf2_sha256(password, salt, iterations);
+ScramVerifier make_verifier(std::string_view password, std::string_view salt, std::uint32_t iterations, HashKind kind) {
+  const auto salted = pbkdf2(kind, password, salt, iterations);
   ScramVerifier verifier;
   verifier.iterations = iterations;
   verifier.salt = salt;
-  verifier.stored_key = sha256(view(hmac_sha256(view(salted), "Client Key")));
-  verifier.server_key = hmac_sha256(view(salted), "Server Key");
+  verifier.stored_key = hash(kind, view(hmac(kind, view(salted, kind), "Client Key"), kind));
+  verifier.server_key = hmac(kind, view(salted, kind), "Server Key");
+  verifier.hash = kind;
   return verifier;
 }
 
-std::optional<ScramVerifier> parse_verifier(std::string_view text) {
-  constexpr std::string_view prefix = "SCRAM-SHA-256$";
+std::optional<ScramVerifier> verifier_of_parts(HashKind kind, std::uint32_t iterations, std::string_view salt_text,
+                                               std::string_view stored_key, std::string_view server_key) {
+  const auto salt = base64_decode(salt_text);
+  const auto stored = digest_of(stored_key, kind), server = digest_of(server_key, kind);
+  if (iterations == 0 || iterations > scram_iterations_max || !salt || salt->empty() || !stored || !server) return std::nullopt;
+  return ScramVerifier{iterations, *salt, *stored, *server, kind};
+}
+
+std::optional<ScramVerifier> parse_verifier(std::string_view text, HashKind kind) {
+  const std::string_view prefix = kind == HashKind::sha1 ? "SCRAM-SHA-1$" : "SCRAM-SHA-256$";
   if (!text.starts_with(prefix)) return std::nullopt;
   text.remove_prefix(prefix.size());
   const auto colon = text.find(':');
@@ -73,11 +82,57 @@ std::optional<ScramVerifier> parse_verifier(std::string_view text) {
   const auto between = keys.find(':');
   if (between == std::string_view::npos) return std::nullopt;
   const auto iterations = number(text.substr(0, colon));
-  const auto salt = base64_decode(text.substr(colon + 1, dollar - colon - 1));
-  const auto stored = digest_of(keys.substr(0, between));
-  const auto server = digest_of(keys.substr(between + 1));
-  if (!iterations || !salt || salt->empty() || !stored || !server) return std::nullopt;
-  return ScramVerifier{*iterations, *salt, *stored, *server};
+  if (!iterations) return std::nullopt;
+  return verifier_of_parts(kind, *iterations, text.substr(colon + 1, dollar - colon - 1), keys.substr(0, between),
+                           keys.substr(between + 1));
+}
+
+std::optional<std::string> user_of_client_first(std::string_view message) {
+  const auto first = message.find(',');
+  const auto second = first == std::string_view::npos ? first : message.find(',', first + 1);
+  if (second == std::string_view::npos) return std::nullopt;
+  auto rest = message.substr(second + 1);
+  const auto name = take(rest, 'n');
+  if (!name || name->empty()) return std::nullopt;
+  std::string user;
+  for (std::size_t i = 0; i < name->size(); ++i) {
+    if ((*name)[i] != '=') {
+      user += (*name)[i];
+      continue;
+    }
+    const auto code = name->substr(i + 1, 2);
+    if (code != "2C" && code != "3D") return std::nullopt;
+    user += code == "2C" ? ',' : '=';
+    i += 2;
+  }
+  return user;
+}
+
+namespace {
+
+/// The client's key, where its proof fits the verifier.
+std::optional<Digest> client_key_of(const ScramVerifier& verifier, std::string_view auth_message, const Digest& proof) {
+  const auto kind = verifier.hash;
+  const auto signature = hmac(kind, view(verifier.stored_key, kind), auth_message);
+  const auto client_key = exclusive_or(proof, signature);
+  if (!constant_time_equal(view(hash(kind, view(client_key, kind))), view(verifier.stored_key))) return std::nullopt;
+  return client_key;
+}
+
+}  // namespace
+
+std::optional<ScramKeys> keys_of_exchange(const ScramVerifier& verifier, std::string_view client_first,
+                                          std::string_view server_first, std::string_view client_final) {
+  const auto bare_at = client_first.find(',', client_first.find(',') + 1);
+  const auto proof_at = client_final.rfind(",p=");
+  if (bare_at == std::string_view::npos || proof_at == std::string_view::npos) return std::nullopt;
+  const auto proof = digest_of(client_final.substr(proof_at + 3), verifier.hash);
+  if (!proof) return std::nullopt;
+  const auto auth_message = std::string(client_first.substr(bare_at + 1)) + "," + std::string(server_first) + "," +
+                            std::string(client_final.substr(0, proof_at));
+  const auto client_key = client_key_of(verifier, auth_message, *proof);
+  if (!client_key) return std::nullopt;
+  return ScramKeys{*client_key, verifier.server_key, verifier.salt, verifier.iterations, verifier.hash};
 }
 
 ScramVerifier mock_verifier(std::string_view user, std::string_view process_secret) {
@@ -121,7 +176,7 @@ bool ScramServer::on_client_final(std::string_view message, std::string& answer)
   const auto proof_at = message.rfind(",p=");
   if (proof_at == std::string_view::npos) return fail("malformed SCRAM message");
   const auto without_proof = message.substr(0, proof_at);
-  const auto proof = digest_of(message.substr(proof_at + 3));
+  const auto proof = digest_of(message.substr(proof_at + 3), verifier_.hash);
   std::string_view rest = without_proof;
   const auto binding = take(rest, 'c');
   const auto nonce = take(rest, 'r');
@@ -130,22 +185,21 @@ bool ScramServer::on_client_final(std::string_view message, std::string& answer)
   if (*binding != expected) return fail("SCRAM channel binding check failed");
   if (*nonce != nonce_) return fail("the SCRAM nonce does not match");
   const auto auth_message = client_first_bare_ + "," + server_first_ + "," + std::string(without_proof);
-  const auto signature = hmac_sha256(view(verifier_.stored_key), auth_message);
-  const auto client_key = exclusive_or(*proof, signature);
-  if (!constant_time_equal(view(sha256(view(client_key))), view(verifier_.stored_key))) {
-    return fail("password authentication failed");
-  }
-  keys_ = {client_key, verifier_.server_key, verifier_.salt, verifier_.iterations};
-  answer = "v=" + base64_encode(view(hmac_sha256(view(verifier_.server_key), auth_message)));
+  const auto client_key = client_key_of(verifier_, auth_message, *proof);
+  if (!client_key) return fail("password authentication failed");
+  const auto kind = verifier_.hash;
+  keys_ = {*client_key, verifier_.server_key, verifier_.salt, verifier_.iterations, kind};
+  answer = "v=" + base64_encode(view(hmac(kind, view(verifier_.server_key, kind), auth_message), kind));
   return true;
 }
 
-ScramClient::ScramClient(std::string password, std::string client_nonce, Binding binding, std::string binding_data)
-    : password_(std::move(password)), nonce_(std::move(client_nonce)), binding_data_(std::move(binding_data)),
+ScramClient::ScramClient(std::string password, std::string client_nonce, Binding binding, std::string binding_data,
+                         HashKind kind)
+    : password_(std::move(password)), hash_(kind), nonce_(std::move(client_nonce)), binding_data_(std::move(binding_data)),
       binding_(binding) {}
 
 ScramClient::ScramClient(ScramKeys keys, std::string client_nonce, Binding binding, std::string binding_data)
-    : nonce_(std::move(client_nonce)), binding_data_(std::move(binding_data)), binding_(binding),
+    : hash_(keys.hash), nonce_(std::move(client_nonce)), binding_data_(std::move(binding_data)), binding_(binding),
       keys_(std::move(keys)) {}
 
 std::string ScramClient::gs2_header() const {
@@ -187,8 +241,8 @@ bool ScramClient::on_server_first(std::string_view message, std::string& answer)
   if (!salt || salt->empty() || !iterations) return fail("the server sent a SCRAM salt or count out of bounds");
   if (!nonce->starts_with(nonce_) || nonce->size() == nonce_.size()) return fail("the server's SCRAM nonce is wrong");
   if (password_) {
-    const auto salted = pbkdf2_sha256(*password_, *salt, *iterations);
-    keys_ = {hmac_sha256(view(salted), "Client Key"), hmac_sha256(view(salted), "Server Key"), *salt, *iterations};
+    const auto salted = pbkdf2(hash_, *password_, *salt, *iterations);
+    keys_ = {hmac(hash_, view(salted, hash_), "Client Key"), hmac(hash_, view(salted, hash_), "Server Key"), *salt, *iterations, hash_};
   } else if (keys_.salt != *salt || keys_.iterations != *iterations) {
     stale_ = true;
     return fail("the server's verifier of this user has changed");
@@ -196,8 +250,9 @@ bool ScramClient::on_server_first(std::string_view message, std::string& answer)
   const auto channel = base64_encode(gs2_header() + (binding_ == Binding::used ? binding_data_ : std::string()));
   const auto without_proof = "c=" + channel + ",r=" + std::string(*nonce);
   auth_message_ = client_first_bare() + "," + std::string(message) + "," + without_proof;
-  const auto signature = hmac_sha256(view(sha256(view(keys_.client_key))), auth_message_);
-  answer = without_proof + ",p=" + base64_encode(view(exclusive_or(keys_.client_key, signature)));
+  const auto stored = hash(hash_, view(keys_.client_key, hash_));
+  const auto signature = hmac(hash_, view(stored, hash_), auth_message_);
+  answer = without_proof + ",p=" + base64_encode(view(exclusive_or(keys_.client_key, signature), hash_));
   return true;
 }
 
@@ -205,7 +260,7 @@ bool ScramClient::on_server_final(std::string_view message) {
   std::string_view rest = message;
   const auto signature = take(rest, 'v');
   if (!signature) return fail("the server refused the SCRAM proof");
-  const auto expected = base64_encode(view(hmac_sha256(view(keys_.server_key), auth_message_)));
+  const auto expected = base64_encode(view(hmac(hash_, view(keys_.server_key, hash_), auth_message_), hash_));
   if (!constant_time_equal(*signature, expected)) return fail("the server could not prove that it knows the password");
   return true;
 }

@@ -1,4 +1,4 @@
-// SCRAM-SHA-256 (RFC 5802, RFC 7677) as two machines without I/O: the proxy is the server of its clients and the
+// SCRAM-SHA-256 and -SHA-1 (RFC 5802, RFC 7677) as two machines without I/O: the proxy is the server of its clients and the
 // client of its servers. Channel binding is tls-server-end-point (RFC 5929).
 #pragma once
 
@@ -20,6 +20,7 @@ struct ScramVerifier {
   std::string salt;
   Digest stored_key{};
   Digest server_key{};
+  HashKind hash = HashKind::sha256;
 };
 
 /// What logs in without the password: ClientKey, with the salt and count that it belongs to.
@@ -28,11 +29,21 @@ struct ScramKeys {
   Digest server_key{};
   std::string salt;
   std::uint32_t iterations = 0;
+  HashKind hash = HashKind::sha256;
 };
 
-[[nodiscard]] ScramVerifier make_verifier(std::string_view password, std::string_view salt, std::uint32_t iterations);
+[[nodiscard]] ScramVerifier make_verifier(std::string_view password, std::string_view salt, std::uint32_t iterations,
+                                          HashKind hash = HashKind::sha256);
 /// `SCRAM-SHA-256$4096:salt$StoredKey:ServerKey` as in pg_authid; none when it is not such.
-[[nodiscard]] std::optional<ScramVerifier> parse_verifier(std::string_view text);
+[[nodiscard]] std::optional<ScramVerifier> parse_verifier(std::string_view text, HashKind hash = HashKind::sha256);
+/// The same of parts in base64, as MongoDB's users have them.
+[[nodiscard]] std::optional<ScramVerifier> verifier_of_parts(HashKind hash, std::uint32_t iterations, std::string_view salt,
+                                                             std::string_view stored_key, std::string_view server_key);
+/// Whom a client's first message names; none where it names nobody or is no such message.
+[[nodiscard]] std::optional<std::string> user_of_client_first(std::string_view message);
+/// What the proof in an exchange that others had, and that succeeded, yields by its verifier; none where they do not fit.
+[[nodiscard]] std::optional<ScramKeys> keys_of_exchange(const ScramVerifier& verifier, std::string_view client_first,
+                                                        std::string_view server_first, std::string_view client_final);
 /// A verifier for a user that does not exist: looks the same each time and never fits.
 [[nodiscard]] ScramVerifier mock_verifier(std::string_view user, std::string_view process_secret);
 
@@ -69,7 +80,8 @@ class ScramClient {
     supported,  // TLS, but the server offers no -PLUS: "y"
     used,       // -PLUS
   };
-  ScramClient(std::string password, std::string client_nonce, Binding binding, std::string binding_data);
+  ScramClient(std::string password, std::string client_nonce, Binding binding, std::string binding_data,
+              HashKind hash = HashKind::sha256);
   ScramClient(ScramKeys keys, std::string client_nonce, Binding binding, std::string binding_data);
   /// Whom the proof is for, where the server learns it from this exchange (MongoDB). Before client_first.
   void name_user(std::string_view user);
@@ -90,6 +102,7 @@ class ScramClient {
   [[nodiscard]] std::string gs2_header() const;
   [[nodiscard]] std::string client_first_bare() const;
   std::optional<std::string> password_;
+  HashKind hash_ = HashKind::sha256;
   std::string user_;  // escaped
   std::string nonce_, binding_data_, error_, auth_message_;
   Binding binding_;

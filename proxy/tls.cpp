@@ -12,6 +12,8 @@ using asio::ssl::context;
 
 namespace {
 
+constexpr auto modern = context::default_workarounds | context::no_sslv2 | context::no_sslv3 | context::no_tlsv1 | context::no_tlsv1_1;
+
 std::string default_root_certificate() {
   const char* home = std::getenv("HOME");
   return home == nullptr ? std::string{} : std::string(home) + "/.postgresql/root.crt";
@@ -37,9 +39,7 @@ int select_protocol(SSL*, const unsigned char** chosen, unsigned char* size, con
 TlsResult upstream_tls(const config::PostgresUri& uri) {
   auto made = std::make_shared<context>(context::tls_client);
   ErrorCode error;
-  made->set_options(context::default_workarounds | context::no_sslv2 | context::no_sslv3 | context::no_tlsv1 |
-                        context::no_tlsv1_1,
-                    error);
+  made->set_options(modern, error);
   const bool must_verify = uri.sslmode == config::SslMode::verify_ca || uri.sslmode == config::SslMode::verify_full;
   std::string root = uri.sslrootcert.empty() ? default_root_certificate() : uri.sslrootcert;
   std::error_code ignored;
@@ -69,12 +69,33 @@ TlsResult upstream_tls(const config::PostgresUri& uri) {
   return {std::move(made), {}};
 }
 
-TlsResult listener_tls(const config::TlsFiles& files) {
+TlsResult upstream_tls(const config::MongoUri& uri) {
+  auto made = std::make_shared<context>(context::tls_client);
+  ErrorCode error;
+  made->set_options(modern, error);
+  if (!uri.tls_verify) {
+    made->set_verify_mode(asio::ssl::verify_none, error);
+  } else if (uri.tls_ca_file.empty()) {
+    made->set_default_verify_paths(error);
+    if (error) return failure("the system's certificates", error);
+    made->set_verify_mode(asio::ssl::verify_peer, error);
+  } else {
+    made->load_verify_file(uri.tls_ca_file, error);
+    if (error) return failure("tlsCAFile " + uri.tls_ca_file, error);
+    made->set_verify_mode(asio::ssl::verify_peer, error);
+  }
+  if (!uri.tls_certificate_key_file.empty()) {
+    made->use_certificate_chain_file(uri.tls_certificate_key_file, error);
+    if (!error) made->use_private_key_file(uri.tls_certificate_key_file, context::pem, error);
+    if (error) return failure("tlsCertificateKeyFile " + uri.tls_certificate_key_file, error);
+  }
+  return {std::move(made), {}};
+}
+
+TlsResult listener_tls(const config::TlsFiles& files, ListenerProtocol protocol) {
   auto made = std::make_shared<context>(context::tls_server);
   ErrorCode error;
-  made->set_options(context::default_workarounds | context::no_sslv2 | context::no_sslv3 | context::no_tlsv1 |
-                        context::no_tlsv1_1 | context::single_dh_use,
-                    error);
+  made->set_options(modern | context::single_dh_use, error);
   made->use_certificate_chain_file(files.cert_file, error);
   if (error) return failure("cert_file " + files.cert_file, error);
   made->use_private_key_file(files.key_file, context::pem, error);
@@ -84,7 +105,7 @@ TlsResult listener_tls(const config::TlsFiles& files) {
     if (error) return failure("client_ca_file " + files.client_ca_file, error);
     made->set_verify_mode(asio::ssl::verify_peer | asio::ssl::verify_fail_if_no_peer_cert, error);
   }
-  SSL_CTX_set_alpn_select_cb(made->native_handle(), select_protocol, nullptr);
+  if (protocol == ListenerProtocol::postgres) SSL_CTX_set_alpn_select_cb(made->native_handle(), select_protocol, nullptr);
   return {std::move(made), {}};
 }
 

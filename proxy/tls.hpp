@@ -19,8 +19,11 @@ struct TlsResult {
 /// A context for the upstream of `uri`: what is verified follows sslmode and sslrootcert (PostgreSQL documentation,
 /// "SSL Support", "Protection Provided in Different Modes"). `sslrootcert=system` means the system's store.
 [[nodiscard]] TlsResult upstream_tls(const config::PostgresUri& uri);
-/// A context for a listener.
-[[nodiscard]] TlsResult listener_tls(const config::TlsFiles& files);
+/// The same for an upstream of MongoDB: the chain is verified, by tlsCAFile or the system's store, unless the URI says otherwise.
+[[nodiscard]] TlsResult upstream_tls(const config::MongoUri& uri);
+/// A context for a listener. PostgreSQL's clients that name a protocol (ALPN) must name its.
+enum class ListenerProtocol { postgres, any };
+[[nodiscard]] TlsResult listener_tls(const config::TlsFiles& files, ListenerProtocol protocol = ListenerProtocol::postgres);
 
 /// Does this sslmode check the host's name against the certificate?
 [[nodiscard]] bool verifies_host(const config::PostgresUri& uri);

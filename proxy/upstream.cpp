@@ -319,6 +319,14 @@ void Upstream::server_silent(std::size_t endpoint, std::string reason) {
   });
 }
 
+void Upstream::add_endpoint(config::HostPort endpoint) {
+  impl_->post([endpoint = std::move(endpoint)](UpstreamMachine& machine) { machine.add_endpoint(endpoint, now()); });
+}
+
+void Upstream::retire(std::size_t endpoint, bool retired) {
+  impl_->post([endpoint, retired](UpstreamMachine& machine) { machine.retire(endpoint, retired); });
+}
+
 void Upstream::session_restored(std::uint64_t statements_replayed) {
   asio::dispatch(impl_->home, [impl = impl_, statements_replayed] {
     ++impl->restored;

@@ -78,6 +78,11 @@ class Upstream {
   /// The server at `endpoint` answers neither a session, nor a check, nor a new login: it is lost.
   void server_silent(std::size_t endpoint, std::string reason);
 
+  /// One more endpoint, which has been found out: it gets the next index.
+  void add_endpoint(config::HostPort endpoint);
+  /// An endpoint that does not belong to the upstream any more, or does again.
+  void retire(std::size_t endpoint, bool retired);
+
   /// A session was brought to a new backend, with so many statements or transactions to run again: counted for the log
   /// line and the event of the reconnection.
   void session_restored(std::uint64_t statements_replayed);

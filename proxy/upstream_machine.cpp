@@ -76,7 +76,9 @@ void UpstreamMachine::begin_attempt(bool counted, std::optional<std::size_t> onl
   if (only) {
     attempt.candidates.push_back(*only);
   } else {
-    for (std::size_t i = 0; i < endpoints_.size(); ++i) attempt.candidates.push_back(i);
+    for (std::size_t i = 0; i < endpoints_.size(); ++i) {
+      if (!endpoints_[i].retired) attempt.candidates.push_back(i);
+    }
   }
   attempt_ = std::move(attempt);
   if (ever_connected_ && counted) tell(EventKind::reconnecting).attempt = breaker_.failures() + 1;
@@ -213,7 +215,7 @@ void UpstreamMachine::probe_due(SteadyTime now) {
   if (!looking() || rejected_ || paused_since_) return;
   for (std::size_t i = 0; i < endpoints_.size(); ++i) {
     auto& endpoint = endpoints_[i];
-    if (endpoint.probing || endpoint.next_probe > now) continue;
+    if (endpoint.probing || endpoint.retired || endpoint.next_probe > now) continue;
     endpoint.probing = true;
     actions_.push_back(Probe{i, now + std::max(settings_.reconnect.probe_interval, slow_probe)});
   }
@@ -297,7 +299,7 @@ void UpstreamMachine::on_check(const Outcome& outcome, SteadyTime now) {
 // ---- the gate ----
 
 std::optional<std::size_t> UpstreamMachine::choose(Wish wish, SteadyTime now) const {
-  const auto usable = [&](std::size_t i) { return endpoints_[i].held_back <= now; };
+  const auto usable = [&](std::size_t i) { return endpoints_[i].held_back <= now && (!endpoints_[i].retired || current_ == i); };
   if (state_ == State::connected && current_ && fits(endpoints_[*current_].role, wish)) {
     return usable(*current_) ? current_ : std::nullopt;
   }
@@ -446,6 +448,14 @@ void UpstreamMachine::reconfigure(const config::Reconnect& reconnect, const conf
   grant(now);
 }
 
+void UpstreamMachine::add_endpoint(config::HostPort endpoint, SteadyTime now) {
+  settings_.endpoints.push_back(std::move(endpoint));
+  endpoints_.emplace_back().next_probe = now;
+  probe_due(now);
+}
+
+void UpstreamMachine::retire(std::size_t endpoint, bool retired) { endpoints_[endpoint].retired = retired; }
+
 // ---- time ----
 
 void UpstreamMachine::on_timer(SteadyTime now) {
@@ -476,7 +486,7 @@ std::optional<SteadyTime> UpstreamMachine::deadline() const {
   for (const auto& waiter : waiters_) consider(waiter.deadline);
   const bool open = state_ == State::connected || rejected_;
   for (const auto& endpoint : endpoints_) {
-    if (looking() && !rejected_ && !endpoint.probing) consider(endpoint.next_probe);
+    if (looking() && !rejected_ && !endpoint.probing && !endpoint.retired) consider(endpoint.next_probe);
     if (open && !waiters_.empty() && endpoint.held_back != SteadyTime{} && slots_ < settings_.reconnect.concurrency) {
       consider(endpoint.held_back);
     }
@@ -497,6 +507,7 @@ UpstreamStatus UpstreamMachine::status() const {
   status.last_error = last_error_;
   if (current_) status.current = settings_.endpoints[*current_].to_string();
   for (std::size_t i = 0; i < endpoints_.size(); ++i) {
+    if (endpoints_[i].retired && current_ != i) continue;
     status.endpoints.push_back({settings_.endpoints[i].to_string(), endpoints_[i].role, endpoints_[i].healthy,
                                 endpoints_[i].latency});
   }

@@ -83,6 +83,10 @@ class UpstreamMachine {
   void pause(SteadyTime now);
   void resume(SteadyTime now);
   void reconfigure(const config::Reconnect& reconnect, const config::Health& health, SteadyTime now);
+  /// One more endpoint, which has been found out; it gets the next index.
+  void add_endpoint(config::HostPort endpoint, SteadyTime now);
+  /// An endpoint that does not belong to the upstream any more, or does again. It keeps its index, and a standing connection.
+  void retire(std::size_t endpoint, bool retired);
   void stop();
 
   /// When on_timer is due; none when nothing is.
@@ -108,6 +112,7 @@ class UpstreamMachine {
     std::optional<microseconds> latency;
     std::string identity;
     bool probing = false;
+    bool retired = false;
     SteadyTime next_probe{};
     SteadyTime held_back{};  // no grant before: a session has just failed there
   };

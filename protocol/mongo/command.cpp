@@ -103,28 +103,6 @@ constexpr std::string_view statements_key(std::string_view name) {
   return name == "bulkWrite" ? "ops" : "";
 }
 
-void read_read_preference(std::string_view preference, Command& into) {
-  static_cast<void>(for_each(preference, [&](const Element& field) {
-    if (field.key == "mode" && field.kind == Kind::text) {
-      const auto mode = field.bytes;
-      into.mode = mode == "primaryPreferred"     ? ReadMode::primary_preferred
-                  : mode == "secondary"          ? ReadMode::secondary
-                  : mode == "secondaryPreferred" ? ReadMode::secondary_preferred
-                  : mode == "nearest"            ? ReadMode::nearest
-                                                 : ReadMode::primary;
-    } else if (field.key == "tags" && field.kind == Kind::array) {
-      bool constrained = false, any = false;
-      static_cast<void>(for_each(field.bytes, [&](const Element& set) {
-        const bool matches_all = set.kind == Kind::document && set.bytes == empty_document;
-        (matches_all ? any : constrained) = true;
-        return true;
-      }));
-      into.wants_tags = constrained && !any;
-    }
-    return true;
-  }));
-}
-
 void read_statements(const Message& message, Command& into) {
   const auto key = statements_key(into.name);
   if (key.empty()) {  // findAndModify
@@ -172,7 +150,7 @@ void read_field(const Element& field, Command& into) {
   } else if (key == "ordered") {
     into.ordered = field.truth();
   } else if (key == "$readPreference" && field.kind == Kind::document) {
-    read_read_preference(field.bytes, into);
+    into.preference = read_preference(field.bytes);
   } else if (key == "collection" && into.kind == CommandKind::get_more && field.kind == Kind::text) {
     into.collection = field.bytes;
   } else if (key == "cursors" && into.kind == CommandKind::kill_cursors && field.kind == Kind::array) {
@@ -200,6 +178,34 @@ void conclude(const Message& message, Command& into, Walk walk) {
 }
 
 }  // namespace
+
+ReadPreference read_preference(std::string_view document) {
+  ReadPreference into;
+  static_cast<void>(for_each(document, [&](const Element& field) {
+    if (field.key == "mode" && field.kind == Kind::text) {
+      const auto mode = field.bytes;
+      into.mode = mode == "primaryPreferred"     ? ReadMode::primary_preferred
+                  : mode == "secondary"          ? ReadMode::secondary
+                  : mode == "secondaryPreferred" ? ReadMode::secondary_preferred
+                  : mode == "nearest"            ? ReadMode::nearest
+                                                 : ReadMode::primary;
+    } else if (field.key == "maxStalenessSeconds" && field.kind == Kind::number && field.integer != -1) {
+      into.max_staleness_seconds = field.integer;
+    } else if (field.key == "tags" && field.kind == Kind::array) {
+      static_cast<void>(for_each(field.bytes, [&](const Element& set) {
+        auto& tags = into.tags.emplace_back();
+        if (set.kind != Kind::document) return true;
+        static_cast<void>(for_each(set.bytes, [&](const Element& tag) {
+          tags.emplace_back(tag.key, tag.kind == Kind::text ? tag.bytes : tag.raw);  // no member has a tag that is no text
+          return true;
+        }));
+        return true;
+      }));
+    }
+    return true;
+  }));
+  return into;
+}
 
 Command read_command(const Message& message) {
   Command command;

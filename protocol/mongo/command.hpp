@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "protocol/mongo/frame.hpp"
@@ -29,6 +30,16 @@ enum class CommandKind {
 
 enum class ReadMode { primary, primary_preferred, secondary, secondary_preferred, nearest };
 
+using TagSet = std::vector<std::pair<std::string, std::string>>;
+
+/// What $readPreference asks for; `hedge` is not heeded.
+struct ReadPreference {
+  ReadMode mode = ReadMode::primary;
+  std::vector<TagSet> tags;     // the first that any member fits counts; empty: any member
+  std::optional<std::int64_t> max_staleness_seconds;
+};
+[[nodiscard]] ReadPreference read_preference(std::string_view document);
+
 struct Command {
   CommandKind kind = CommandKind::other;
   std::string_view name;        // as the client wrote it; empty: the body holds no element
@@ -46,8 +57,7 @@ struct Command {
   bool writes = false;          // may change something: for transactions
   std::size_t statements = 0;   // of a write
   std::optional<std::int64_t> time_limit;  // maxTimeMS, milliseconds
-  ReadMode mode = ReadMode::primary;
-  bool wants_tags = false;      // a tag set that is not the empty one
+  ReadPreference preference;
   std::int64_t cursor = 0;      // of getMore
   std::vector<std::int64_t> cursors;  // of killCursors
 };

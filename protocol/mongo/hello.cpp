@@ -49,12 +49,34 @@ void read_member_field(const Element& field, MemberHello& into, Flags& flags) {
   if (key == "maxMessageSizeBytes") into.limits.message_size = int32_of(field);
   if (key == "maxWriteBatchSize") into.limits.batch_size = int32_of(field);
   if (key == "logicalSessionTimeoutMinutes" && field.kind == Kind::number) into.session_timeout_minutes = int32_of(field);
-  if (key == "setVersion") into.set_version = field.integer;
+  if (key == "setVersion" && field.kind == Kind::number) {
+    into.set_version = field.integer;
+    into.has_set_version = true;
+  }
+  if (key == "hidden") flags.hidden = field.truth();
+  if (key == "me") text(into.me);
+  if (key == "lastWrite" && field.kind == Kind::document) {
+    if (const auto date = find(field.bytes, "lastWriteDate"); date && date->kind == Kind::date) into.last_write = date->integer;
+  }
+  if (key == "tags" && field.kind == Kind::document) {
+    static_cast<void>(for_each(field.bytes, [&](const Element& tag) {
+      if (tag.kind == Kind::text) into.tags.emplace_back(tag.key, tag.bytes);
+      return true;
+    }));
+  }
   if (key == "electionId" && field.kind == Kind::object_id) into.election_id = field.bytes;
   if (key == "topologyVersion") into.topology_version = read_version(field);
-  if ((key == "hosts" || key == "passives") && field.kind == Kind::array) {
+  if (key == "speculativeAuthenticate" && field.kind == Kind::document) into.speculative = field.bytes;
+  if (key == "saslSupportedMechs" && field.kind == Kind::array) {
+    static_cast<void>(for_each(field.bytes, [&](const Element& mechanism) {
+      if (mechanism.kind == Kind::text) into.mechanisms.emplace_back(mechanism.bytes);
+      return true;
+    }));
+  }
+  if ((key == "hosts" || key == "passives" || key == "arbiters") && field.kind == Kind::array) {
+    auto& list = key == "arbiters" ? into.arbiters : into.hosts;
     static_cast<void>(for_each(field.bytes, [&](const Element& host) {
-      if (host.kind == Kind::text) into.hosts.emplace_back(host.bytes);
+      if (host.kind == Kind::text) list.emplace_back(host.bytes);
       return true;
     }));
   }
@@ -123,6 +145,8 @@ MemberHello read_member_hello(std::string_view body) {
     hello.type = Type::uninitialised;
   } else if (hello.set_name.empty()) {
     hello.type = Type::standalone;
+  } else if (flags.hidden) {
+    hello.type = Type::other;
   } else if (flags.writable) {
     hello.type = Type::primary;
   } else {
@@ -131,20 +155,36 @@ MemberHello read_member_hello(std::string_view body) {
   return hello;
 }
 
-std::string make_first_hello(std::string_view application) {
+std::string make_first_hello(std::string_view application, std::string_view mechanisms_of) {
   Writer name, driver, os, client, hello;
   name.text("name", application.empty() ? std::string_view("holdfast") : application);
   driver.text("name", "holdfast").text("version", "0.1.0");
   os.text("type", "Linux");
   client.document("application", name.finish()).document("driver", driver.finish()).document("os", os.finish());
   // isMaster, and helloOk with it: a server of any age understands that.
-  hello.int32("isMaster", 1).boolean("helloOk", true).document("client", client.finish()).text("$db", "admin");
-  return hello.finish();
+  hello.int32("isMaster", 1).boolean("helloOk", true).document("client", client.finish());
+  if (!mechanisms_of.empty()) hello.text("saslSupportedMechs", mechanisms_of);
+  return hello.text("$db", "admin").finish();
 }
 
 std::string make_next_hello() {
   Writer hello;
   return hello.int32("isMaster", 1).boolean("helloOk", true).text("$db", "admin").finish();
+}
+
+std::string make_awaited_hello(const TopologyVersion& known, std::chrono::milliseconds limit) {
+  Writer hello;
+  hello.int32("isMaster", 1).boolean("helloOk", true);
+  write_version(hello, known);
+  return hello.int64("maxAwaitTimeMS", limit.count()).text("$db", "admin").finish();
+}
+
+std::string make_login_hello(std::string_view mechanisms_of, std::string_view speculative) {
+  Writer hello;
+  hello.int32("isMaster", 1).boolean("helloOk", true);
+  if (!mechanisms_of.empty()) hello.text("saslSupportedMechs", mechanisms_of);
+  if (!speculative.empty()) hello.document("speculativeAuthenticate", speculative);
+  return hello.text("$db", "admin").finish();
 }
 
 HelloRequest read_hello_request(std::string_view body, const Face& face) {

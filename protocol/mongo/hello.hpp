@@ -1,10 +1,12 @@
 // Both sides of hello: what a member says of itself, what a client asks, and the face that the proxy shows to clients.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "protocol/mongo/document.hpp"
@@ -32,28 +34,40 @@ struct MemberHello {
   std::string set_name;
   std::string primary;            // the address that it takes for the primary; empty: none
   std::vector<std::string> hosts; // data-bearing members that it knows
+  std::vector<std::string> arbiters;
+  std::string me;                 // its own address, as its set names it
+  std::vector<std::pair<std::string, std::string>> tags;
+  std::optional<std::int64_t> last_write;  // milliseconds since 1970
   std::int32_t wire_min = 0, wire_max = 0;
   Limits limits;
   std::optional<std::int32_t> session_timeout_minutes;
   std::optional<TopologyVersion> topology_version;
   std::string election_id;        // twelve bytes, of a primary; empty: none
   std::int64_t set_version = 0;
+  bool has_set_version = false;
+  std::vector<std::string> mechanisms;  // saslSupportedMechs, where that was asked
+  std::string speculative;        // the answer to a login that was sent along, a document; empty: none
   [[nodiscard]] bool bears_data() const {
     return type == Type::standalone || type == Type::primary || type == Type::secondary;
   }
   /// Its sessions deduplicate writes by (lsid, txnNumber).
   [[nodiscard]] bool deduplicates() const {
     constexpr std::int32_t retryable_writes = 6;
-    return !set_name.empty() && session_timeout_minutes && wire_max >= retryable_writes;
+    return (!set_name.empty() || type == Type::mongos) && session_timeout_minutes && wire_max >= retryable_writes;
   }
 };
 
 [[nodiscard]] MemberHello read_member_hello(std::string_view body);
 
 /// The proxy's own first hello on a connection upstream. Never says `internalClient`: a server then leaves its error labels out.
-[[nodiscard]] std::string make_first_hello(std::string_view application);
+/// With `mechanisms_of`, DATABASE.USER, it asks how that user may log in.
+[[nodiscard]] std::string make_first_hello(std::string_view application, std::string_view mechanisms_of = {});
 /// Every later one: a client may name itself once only.
 [[nodiscard]] std::string make_next_hello();
+/// One that is answered when the member has something new to say, or after this time.
+[[nodiscard]] std::string make_awaited_hello(const TopologyVersion& known, std::chrono::milliseconds limit);
+/// One that asks for a client what it asked: how a user may log in, and the first step of its login.
+[[nodiscard]] std::string make_login_hello(std::string_view mechanisms_of, std::string_view speculative);
 
 /// What a client's hello asks.
 struct HelloRequest {

@@ -26,7 +26,10 @@ bool read_write_errors(std::string_view errors, Reply& into) {
              into.first_error_code = code ? code_of(*code) : 0;
              into.first_error_index = index ? static_cast<std::size_t>(std::max<std::int64_t>(0, index->integer)) : 0;
            }
-           if (code) note_inner(code_of(*code), into);
+           if (!code) return true;
+           note_inner(code_of(*code), into);
+           const bool lost = code::is_network(code_of(*code)) || code_of(*code) == code::failed_to_satisfy_read_preference;
+           if (lost && into.inner_network_code == 0) into.inner_network_code = code_of(*code);
            return true;
          }) == Walk::complete;
 }
@@ -93,6 +96,17 @@ Reply read_reply(std::string_view body) {
   return reply;
 }
 
+namespace {
+
+/// A mongos hides what befell its shards in writeErrors, with n: 0 even where a shard has done it.
+Verdict judge_hidden_loss(const Command& command, const Reply& reply) {
+  if (is_deduplicated(command)) return Verdict::try_again;
+  const bool nothing_sent = reply.inner_network_code == code::failed_to_satisfy_read_preference;
+  return nothing_sent || !command.acknowledged || command.in_transaction ? Verdict::believed : Verdict::unknown;
+}
+
+}  // namespace
+
 Verdict judge(const Command& command, const Reply& reply) {
   if (!reply.readable) return Verdict::unknown;
   const bool changed = code::is_state_change(reply.code) || reply.inner_state_change != 0 || hides_interruption(reply);
@@ -101,6 +115,7 @@ Verdict judge(const Command& command, const Reply& reply) {
     return changed || code::is_retryable_read(reply.code) ? Verdict::try_again : Verdict::believed;
   }
   if (changed) return judge_state_change(command, reply);
+  if (command.kind == CommandKind::write && reply.inner_network_code != 0) return judge_hidden_loss(command, reply);
   const bool repeatable =
       is_deduplicated(command) || command.kind == CommandKind::commit || command.kind == CommandKind::abort;
   if (repeatable && (reply.retryable_label || code::is_network(reply.code) || code::is_network(reply.write_concern_code))) {

@@ -26,6 +26,7 @@ struct Reply {
   std::size_t first_error_index = 0; // of writeErrors
   int first_error_code = 0;
   int inner_state_change = 0;        // the first such code in writeErrors or writeConcernError
+  int inner_network_code = 0;        // the first in writeErrors by which a mongos tells that it lost a shard, or found none
   std::optional<std::int64_t> cursor;
   std::string_view cursor_namespace;
   std::string_view election_id;      // twelve bytes, of replies to writes; empty: none

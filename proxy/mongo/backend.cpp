@@ -69,9 +69,9 @@ Task<std::optional<std::string>> Backend::run(std::string body) {
   co_return std::string(reply.body);
 }
 
-Task<std::optional<wire::MemberHello>> Backend::hello(std::string_view application) {
+Task<std::optional<wire::MemberHello>> Backend::hello(std::string_view application, std::string_view mechanisms_of) {
   // GCC 12 destroys what a condition chooses within a co_await twice: chosen before.
-  auto question = named_ ? wire::make_next_hello() : wire::make_first_hello(application);
+  auto question = named_ ? wire::make_next_hello() : wire::make_first_hello(application, mechanisms_of);
   named_ = true;
   const auto body = co_await run(std::move(question));
   if (!body) co_return std::nullopt;
@@ -98,7 +98,7 @@ void Backend::close() {
 }
 
 Task<Backend::Opened> Backend::open(std::shared_ptr<const BackendSettings> settings, config::HostPort address, BufferPool& pool,
-                                    Login login, SteadyTime deadline) {
+                                    std::shared_ptr<Login> as, SteadyTime deadline) {
   const auto executor = co_await asio::this_coro::executor;
   Opened opened;
   const auto fail = [&](Failure failure, std::string error) {
@@ -115,7 +115,18 @@ Task<Backend::Opened> Backend::open(std::shared_ptr<const BackendSettings> setti
   opened.backend = std::make_unique<Backend>(std::move(connected.stream), pool);
   Deadline limit(executor, deadline, [stream] { stream->close(); });
   const auto name = address.to_string();
-  const auto hello = co_await opened.backend->hello(settings->uri.application_name);
+  if (settings->tls) {
+    using HostCheck = Stream::HostCheck;
+    const bool checked = settings->uri.tls_verify && settings->uri.tls_verify_host;
+    const auto error = co_await stream->start_tls_client(*settings->tls, address.host, checked ? HostCheck::on : HostCheck::off);
+    if (error) {
+      fail(Failure::unreachable, (limit.expired() ? "timed out in the TLS handshake" : "TLS: " + error.message()) + (" (" + name + ")"));
+      co_return opened;
+    }
+  }
+  const bool logs_in = as && !as->is_nobody();
+  const auto mechanisms_of = logs_in && !as->user.empty() ? as->name() : std::string();
+  const auto hello = co_await opened.backend->hello(settings->uri.application_name, mechanisms_of);
   if (!hello || !hello->ok) {
     const auto why = limit.expired() ? "timed out saying hello" : hello ? hello->error : "no answer to hello";
     // A server that answers and says no is about to end or has just begun.
@@ -123,14 +134,15 @@ Task<Backend::Opened> Backend::open(std::shared_ptr<const BackendSettings> setti
     co_return opened;
   }
   opened.hello = *hello;
-  if (login == Login::yes && !settings->uri.user.empty()) {
-    const auto result = co_await log_in(*opened.backend, settings->uri);
+  if (logs_in) {
+    const auto result = co_await log_in(*opened.backend, as, hello->mechanisms);
     if (!result.error.empty()) {
       const auto failure = limit.expired() ? Failure::unreachable : result.failure;
       fail(failure, (limit.expired() ? "timed out logging in" : result.error) + (" (" + name + ")"));
       opened.code = result.code;
     }
   }
+  if (opened.backend) opened.backend->login = std::move(as);
   co_return opened;
 }
 

@@ -9,7 +9,9 @@
 #include "config/config.hpp"
 #include "protocol/mongo/hello.hpp"
 #include "protocol/read_buffer.hpp"
+#include "proxy/mongo/login.hpp"
 #include "proxy/stream.hpp"
+#include "proxy/tls.hpp"
 #include "proxy/upstream_types.hpp"
 
 namespace holdfast::proxy::mongo {
@@ -20,6 +22,8 @@ namespace wire = holdfast::mongo;
 struct BackendSettings {
   config::MongoUri uri;
   milliseconds keep_alive_interval{60'000};
+  TlsContext tls;                // none: in clear
+  std::shared_ptr<Login> own;    // the URI's; nobody where it names none
 };
 
 class Backend {
@@ -32,10 +36,9 @@ class Backend {
     Failure failure = Failure::none;
     std::string error, code;
   };
-  enum class Login { yes, no };
-  /// Connects, says hello and, with Login::yes and a user in the URI, logs in. Ends at `deadline`.
+  /// Connects, says hello and logs in, unless `as` is none or nobody. Ends at `deadline`.
   static Task<Opened> open(std::shared_ptr<const BackendSettings> settings, config::HostPort address, BufferPool& pool,
-                           Login login, SteadyTime deadline);
+                           std::shared_ptr<Login> as, SteadyTime deadline);
 
   struct Exchange {
     bool written = false;   // all of the request
@@ -46,7 +49,8 @@ class Backend {
   Task<Exchange> exchange(std::string_view request);
   /// Sends a body of ours to the database `admin` and gives the body of the reply; none where that fails.
   Task<std::optional<std::string>> run(std::string body);
-  Task<std::optional<wire::MemberHello>> hello(std::string_view application);
+  /// `mechanisms_of` is asked for in the first one only.
+  Task<std::optional<wire::MemberHello>> hello(std::string_view application, std::string_view mechanisms_of = {});
 
   /// Nothing has come that nobody asked for, not even an end. Costs a system call.
   [[nodiscard]] bool is_quiet();
@@ -57,6 +61,7 @@ class Backend {
   Task<> wait_for_end();
 
   SteadyTime idle_since{};
+  std::shared_ptr<Login> login;  // for whom it is logged in; none or nobody: for nobody
 
  private:
   Task<std::string> read_frame(std::size_t& length);

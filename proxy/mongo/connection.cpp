@@ -4,6 +4,7 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <stdexcept>
 #include <utility>
 
 #include "crypto/random.hpp"
@@ -28,10 +29,21 @@ Upstream::Settings settings_of(const config::Connection& config) {
   return settings;
 }
 
+TlsContext require(TlsResult result, const std::string& id) {
+  if (!result.context) throw std::runtime_error(id + ": " + result.error);
+  return std::move(result.context);
+}
+
 std::shared_ptr<const BackendSettings> backend_settings(const config::Connection& config) {
   auto settings = std::make_shared<BackendSettings>();
   settings->uri = config.mongo;
   settings->keep_alive_interval = config.reconnect.keep_alive_interval;
+  if (config.mongo.tls) settings->tls = require(upstream_tls(config.mongo), config.id);
+  settings->own = std::make_shared<Login>();
+  settings->own->user = config.mongo.user;
+  settings->own->database = config.mongo.auth_database;
+  settings->own->password = config.mongo.password;
+  settings->own->mechanism = config.mongo.mechanism;
   return settings;
 }
 
@@ -45,12 +57,21 @@ wire::ObjectId new_process() {
 
 MongoConnection::MongoConnection(std::shared_ptr<const config::Connection> config, Worker& home, UpstreamObserver& observer,
                                  std::uint64_t random_seed)
-    : id_(config->id), home_(home), config_(std::move(config)), members_(*config_, new_process()),
+    : id_(config->id), home_(home), config_(std::move(config)), settings_(backend_settings(*config_)),
+      members_(*config_, new_process()),
       upstream_(home.executor(), settings_of(*config_),
-                std::make_unique<MongoStanding>(home.executor(), backend_settings(*config_), members_, home.pool(),
+                std::make_unique<MongoStanding>(home.executor(), settings_, members_, home.pool(),
                                                 [this] { on_learnt(); }),
                 observer, random_seed) {
-  context_ = std::make_shared<Context>(home.executor(), config_, backend_settings(*config_), upstream_, members_, home.pool());
+  TlsContext client_tls;
+  if (config_->tls) client_tls = require(listener_tls(*config_->tls, ListenerProtocol::any), id_);
+  context_ = std::make_shared<Context>(home.executor(), config_, settings_, upstream_, members_, home.pool(), std::move(client_tls));
+  retired_.resize(config_->mongo.hosts.size());
+  monitors_ = std::make_unique<Monitors>(
+      home.executor(), settings_, members_, home.pool(), [this] { on_learnt(); },
+      [this](std::size_t member) {
+        if (upstream_.ready_endpoint(Wish::primary) == member) upstream_.backend_lost(member, "its monitor says that it is no primary");
+      });
   context_->opened = [this](const std::shared_ptr<Session>& session) { sessions_.emplace(session->id(), session); };
   context_->closed = [this](const Session& session) { sessions_.erase(session.id()); };
 }
@@ -97,23 +118,43 @@ Task<> MongoConnection::tick() {
   }
 }
 
+/// Brings the list of members, which may have grown or shrunk, to those that work with it.
+void MongoConnection::follow_members() {
+  const auto& hosts = members_.hosts();
+  for (auto i = retired_.size(); i < hosts.size(); ++i) {
+    spdlog::info("{}: found the member {} of the set", id_, hosts[i].to_string());
+    context_->pool.add_member();
+    upstream_.add_endpoint(hosts[i]);
+    retired_.push_back(false);
+  }
+  for (std::size_t i = 0; i < hosts.size(); ++i) {
+    if (retired_[i] == members_.is_retired(i)) continue;
+    retired_[i] = !retired_[i];
+    spdlog::info("{}: {} is {} member of the set", id_, hosts[i].to_string(), retired_[i] ? "no" : "again a");
+    upstream_.retire(i, retired_[i]);
+  }
+  // A monitor costs a connection; where there is one member only, the standing connection tells the same.
+  if (hosts.size() > 1 && ticking_) monitors_->follow(config_->reconnect.hang_timeout);
+}
+
 void MongoConnection::on_learnt() {
   context_->on_learnt();
-  const auto& unlisted = members_.unlisted();
-  for (; unlisted_told_ < unlisted.size(); ++unlisted_told_) {
-    spdlog::warn("{}: the replica set has a member {} that the URI does not name by this name: it is not found when it becomes "
-                 "primary", id_, unlisted[unlisted_told_]);
-  }
+  follow_members();
   const auto& face = members_.face();
   if (!face || version_told_ == face->version.counter) return;
   version_told_ = face->version.counter;
-  spdlog::info("{} shows itself to clients as a {}, wire versions {} to {}", id_,
-               face->kind == wire::FaceKind::mongos ? "mongos" : "standalone server", face->wire_min, face->wire_max);
+  spdlog::info("{} shows itself to clients as a {}, wire versions {} to {}; {}", id_,
+               face->kind == wire::FaceKind::mongos ? "mongos" : "standalone server", face->wire_min, face->wire_max,
+               members_.deduplicates() ? "writes with a txnNumber are executed once however often they are sent"
+                                       : "it does not know writes again, so none is sent twice");
   for (const auto& [id, session] : sessions_) session->on_face();
 }
 
 void MongoConnection::reconfigure(std::shared_ptr<const config::Connection> config) {
-  asio::post(home_.executor(), [this, config] { context_->config = config; });
+  asio::post(home_.executor(), [this, config] {
+    context_->config = config;
+    context_->users.update(*config);
+  });
   upstream_.reconfigure(config->reconnect, config->health);
 }
 
@@ -128,6 +169,7 @@ void MongoConnection::stop_sessions() {
 void MongoConnection::stop() {
   asio::post(home_.executor(), [this] {
     ticking_ = false;
+    monitors_->stop();
     upstream_.stop();
     context_->pool.stop();
   });

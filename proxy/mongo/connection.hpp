@@ -11,6 +11,7 @@
 #include "proxy/connection.hpp"
 #include "proxy/listener.hpp"
 #include "proxy/mongo/context.hpp"
+#include "proxy/mongo/monitor.hpp"
 #include "proxy/mongo/session.hpp"
 #include "proxy/worker.hpp"
 
@@ -38,18 +39,21 @@ class MongoConnection final : public Connection {
  private:
   void accept(Socket socket);
   void on_learnt();
+  void follow_members();
   Task<> tick();
 
   const std::string id_;
   Worker& home_;
   std::shared_ptr<const config::Connection> config_;
+  const std::shared_ptr<const BackendSettings> settings_;
   Members members_;
   Upstream upstream_;
   std::shared_ptr<Context> context_;
   std::vector<std::unique_ptr<Listener>> listeners_;
   std::unordered_map<std::uint64_t, std::shared_ptr<Session>> sessions_;  // on the home worker
   std::uint64_t last_session_ = 0;
-  std::size_t unlisted_told_ = 0;
+  std::vector<bool> retired_;   // of the members that the upstream and the pool have
+  std::unique_ptr<Monitors> monitors_;
   std::optional<std::int64_t> version_told_;
   bool ticking_ = true;
 };

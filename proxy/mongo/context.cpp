@@ -6,6 +6,9 @@
 #include <algorithm>
 #include <utility>
 
+#include "crypto/random.hpp"
+#include "protocol/mongo/reply.hpp"
+
 namespace holdfast::proxy::mongo {
 
 namespace {
@@ -28,23 +31,49 @@ Outcome outcome_of(const Backend::Opened& made) {
   return outcome;
 }
 
+std::string process_secret() {
+  std::string secret(32, '\0');
+  crypto::random_bytes(secret);
+  return secret;
+}
+
+std::shared_ptr<Login> service_of(const config::Connection& config) {
+  if (!config.auth_query) return nullptr;
+  auto login = std::make_shared<Login>();
+  login->user = config.auth_query->user;
+  login->password = config.auth_query->password;
+  login->database = config.mongo.mechanism == config::MongoMechanism::x509 ? "admin" : config.mongo.auth_database;
+  return login;
+}
+
 }  // namespace
 
 Context::Context(Executor on, std::shared_ptr<const config::Connection> with, std::shared_ptr<const BackendSettings> backends,
-                 Upstream& gate, Members& of, BufferPool& pool_of_buffers)
+                 Upstream& gate, Members& of, BufferPool& pool_of_buffers, TlsContext tls)
     : home(on), config(std::move(with)), settings(std::move(backends)), upstream(gate), members(of), buffers(pool_of_buffers),
+      client_tls(std::move(tls)), users(*config, process_secret()), service(service_of(*config)),
       pool(on, config->mongo.hosts.size(), config->pool_max, config->pool_idle_timeout), learnt(on),
       cursors_(cursors_max, place_age), transactions_(transactions_max, place_age) {}
 
-Task<std::variant<Lease, Refusal>> Context::primary(WaiterId waiter, AskFirst ask, SteadyTime deadline) {
+Task<Context::Found> Context::primary(WaiterId waiter, std::shared_ptr<Login> login, AskFirst ask, SteadyTime deadline) {
   if (ask == AskFirst::yes) {
     const bool answered = co_await upstream.alive(std::min(deadline, now() + ask_time));
     static_cast<void>(answered);  // what it is now, the upstream knows
   }
+  co_return co_await connect(waiter, std::move(login), Reuse::yes, deadline);
+}
+
+Task<Context::Found> Context::fresh(WaiterId waiter, SteadyTime deadline) {
+  co_return co_await connect(waiter, nobody, Reuse::no, deadline);
+}
+
+Task<Context::Found> Context::connect(WaiterId waiter, std::shared_ptr<Login> login, Reuse reuse, SteadyTime deadline) {
   for (;;) {
     if (const auto ready = upstream.ready_endpoint(Wish::primary)) {
-      if (auto lease = pool.take(*ready)) co_return std::move(lease);
-      if (pool.open(*ready) >= config->pool_max) {
+      if (reuse == Reuse::yes) {
+        if (auto lease = pool.take(*ready, login.get())) co_return std::move(lease);
+      }
+      if (!pool.has_room(*ready)) {
         if (now() >= deadline) {
           co_return Refusal{RefusalReason::hold_timeout, config->id + ": all " + std::to_string(config->pool_max) +
                                                              " connections to the primary are in use"};
@@ -53,61 +82,94 @@ Task<std::variant<Lease, Refusal>> Context::primary(WaiterId waiter, AskFirst as
         continue;
       }
     }
+    if (!login->can_log_in()) co_return LoginRefused{"the client has to log in again: nothing that is kept of it logs in"};
     auto entered = co_await upstream.enter(waiter, Wish::primary, deadline);
     if (auto* refused = std::get_if<Refusal>(&entered)) co_return std::move(*refused);
-    Lease lease;
-    auto refused = co_await log_in(std::move(std::get<Grant>(entered)), lease, deadline);
-    if (refused) co_return std::move(*refused);
-    if (lease) co_return std::move(lease);
+    auto found = co_await log_in(std::move(std::get<Grant>(entered)), login, reuse, deadline);
+    auto* lease = std::get_if<Lease>(&found);
+    if (lease == nullptr || *lease) co_return std::move(found);
   }
 }
 
-/// Uses a grant. Neither a lease nor a refusal: to be tried again.
-Task<std::optional<Refusal>> Context::log_in(Grant grant, Lease& into, SteadyTime deadline) {
+/// Uses a grant. An empty lease: to be tried again.
+Task<Context::Found> Context::log_in(Grant grant, std::shared_ptr<Login> login, Reuse reuse, SteadyTime deadline) {
   const auto index = grant.endpoint;
-  into = pool.take(index);
-  if (into || !pool.reserve(index)) {
+  Lease lease;
+  if (reuse == Reuse::yes) lease = pool.take(index, login.get());
+  if (lease || !pool.reserve(index)) {
     upstream.login_finished(std::move(grant), Outcome{});
-    co_return std::nullopt;
+    co_return std::move(lease);
   }
   const auto started = now();
   const auto limit = std::min(deadline, started + config->reconnect.connection_timeout);
-  auto made = co_await Backend::open(settings, grant.address, buffers, Backend::Login::yes, limit);
+  auto made = co_await Backend::open(settings, grant.address, buffers, login, limit);
   auto outcome = outcome_of(made);
   using Type = wire::MemberHello::Type;
-  const bool writable = (made.hello.type == Type::primary && !members.is_stale_primary(made.hello)) || made.hello.type == Type::standalone;
+  const auto type = made.hello.type;
+  const bool writable = (type == Type::primary && !members.is_stale_primary(made.hello)) || type == Type::standalone || type == Type::mongos;
   if (made.backend && !writable) {
     outcome.failure = Failure::unfit;
     outcome.error = grant.address.to_string() + " is no primary any more";
     made.backend.reset();
   }
-  into = pool.fill(index, std::move(made.backend));
+  lease = pool.fill(index, std::move(made.backend));
   if (outcome.ok()) counters.upstream_login_seconds.observe(std::chrono::duration<double>(now() - started).count());
   upstream.login_finished(std::move(grant), outcome);
-  if (outcome.ok()) co_return std::nullopt;
-  if (outcome.failure == Failure::rejected) co_return Refusal{RefusalReason::cancelled, config->id + ": " + outcome.error};
+  if (outcome.ok()) co_return std::move(lease);
+  if (outcome.failure == Failure::rejected) co_return LoginRefused{outcome.error};
   if (now() >= deadline) co_return Refusal{RefusalReason::hold_timeout, config->id + ": " + outcome.error};
-  co_return std::nullopt;
+  co_return Lease{};
 }
 
-Task<std::variant<Lease, std::string>> Context::member(std::size_t index, SteadyTime deadline) {
+Task<std::variant<Lease, std::string>> Context::member(std::size_t index, std::shared_ptr<Login> login, SteadyTime deadline) {
   for (;;) {
-    if (auto lease = pool.take(index)) co_return std::move(lease);
+    if (auto lease = pool.take(index, login.get())) co_return std::move(lease);
+    if (!login->can_log_in()) co_return std::string("the client has to log in again");
     if (pool.reserve(index)) break;
     if (now() >= deadline) co_return std::string("all connections to its member are in use");
     co_await pool.wait_for_room(deadline);
   }
   const auto limit = std::min(deadline, now() + config->reconnect.connection_timeout);
-  auto made = co_await Backend::open(settings, settings->uri.hosts[index], buffers, Backend::Login::yes, limit);
+  auto made = co_await Backend::open(settings, members.hosts()[index], buffers, std::move(login), limit);
   auto lease = pool.fill(index, std::move(made.backend));
   if (lease) co_return std::move(lease);
   co_return made.error;
 }
 
+Task<std::variant<Verifiers, std::string>> Context::ask_verifiers(WaiterId waiter, std::string database, std::string user,
+                                                                  SteadyTime deadline) {
+  std::string error = "the time is up";
+  while (now() < deadline) {
+    auto found = co_await primary(waiter, service, AskFirst::no, deadline);
+    if (auto* refused = std::get_if<Refusal>(&found)) co_return std::move(refused->message);
+    if (auto* refused = std::get_if<LoginRefused>(&found)) co_return "the user of auth_query cannot log in: " + refused->error;
+    auto& lease = std::get<Lease>(found);
+    auto* backend = &*lease;
+    Deadline limit(home, std::min(deadline, now() + config->reconnect.connection_timeout), [backend] { backend->close(); });
+    const auto body = co_await lease->run(make_users_info(database, user));
+    if (!body) {
+      upstream.backend_lost(lease.member(), "a question for a user was not answered");
+      error = "the connection was lost";
+      continue;
+    }
+    const auto reply = wire::read_reply(*body);
+    if (!reply.ok && wire::code::is_state_change(reply.code)) {
+      lease->close();
+      upstream.backend_lost(lease.member(), "a question for a user was refused");
+      continue;
+    }
+    if (!reply.ok) co_return "usersInfo: " + std::string(reply.message);
+    auto verifiers = read_users_info(*body).value_or(Verifiers{});
+    if (verifiers.any()) users.learn(database, user, verifiers, now());
+    co_return verifiers;
+  }
+  co_return error;
+}
+
 Task<bool> Context::check_member(std::size_t index) {
   const auto limit = now() + std::max(config->reconnect.hang_timeout / 2, milliseconds(100));
-  const auto address = settings->uri.hosts[index];
-  const auto made = co_await Backend::open(settings, address, buffers, Backend::Login::no, limit);
+  const auto address = members.hosts()[index];
+  const auto made = co_await Backend::open(settings, address, buffers, nullptr, limit);
   if (made.backend) co_return true;
   const auto reason = address.to_string() + " answers neither a command nor a hello: " + made.error;
   upstream.server_silent(index, reason);
@@ -115,8 +177,8 @@ Task<bool> Context::check_member(std::size_t index) {
   co_return false;
 }
 
-Task<> Context::abort_transaction(std::size_t index, std::string body) {
-  auto found = co_await member(index, now() + ask_time);
+Task<> Context::abort_transaction(std::size_t index, std::shared_ptr<Login> login, std::string body) {
+  auto found = co_await member(index, std::move(login), now() + ask_time);
   auto* lease = std::get_if<Lease>(&found);
   if (lease == nullptr) co_return;
   auto* backend = &**lease;

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <random>
 #include <string>
 #include <variant>
 
@@ -13,11 +14,17 @@
 #include "proxy/mongo/members.hpp"
 #include "proxy/mongo/pool.hpp"
 #include "proxy/mongo/recent_table.hpp"
+#include "proxy/mongo/users.hpp"
 #include "proxy/upstream.hpp"
 
 namespace holdfast::proxy::mongo {
 
 class Session;
+
+/// A member refuses the login that a connection was to have, or there is nothing to log in with.
+struct LoginRefused {
+  std::string error;
+};
 
 struct TransactionPlace {
   std::size_t member = 0;
@@ -29,17 +36,22 @@ class Context {
  public:
   /// `config`, `upstream` and `members` outlive this.
   Context(Executor home, std::shared_ptr<const config::Connection> config, std::shared_ptr<const BackendSettings> settings,
-          Upstream& upstream, Members& members, BufferPool& buffers);
+          Upstream& upstream, Members& members, BufferPool& buffers, TlsContext client_tls);
 
-  /// A connection to the primary. With `ask_first` the present one is asked before it is believed.
+  using Found = std::variant<Lease, Refusal, LoginRefused>;
+  /// A connection to the primary for this user. With `ask_first` the present one is asked before it is believed.
   enum class AskFirst { no, yes };
-  Task<std::variant<Lease, Refusal>> primary(WaiterId waiter, AskFirst ask, SteadyTime deadline);
+  Task<Found> primary(WaiterId waiter, std::shared_ptr<Login> login, AskFirst ask, SteadyTime deadline);
+  /// A new connection to the primary that is not logged in: for a login that is relayed.
+  Task<Found> fresh(WaiterId waiter, SteadyTime deadline);
   /// A connection to this member, past the gate: its cursors and transactions are nowhere else. A sentence where there is none.
-  Task<std::variant<Lease, std::string>> member(std::size_t index, SteadyTime deadline);
+  Task<std::variant<Lease, std::string>> member(std::size_t index, std::shared_ptr<Login> login, SteadyTime deadline);
+  /// How a user may log in, by the server's word (auth_query). A sentence where it could not be asked.
+  Task<std::variant<Verifiers, std::string>> ask_verifiers(WaiterId waiter, std::string database, std::string user, SteadyTime deadline);
   /// Does a member that is silent answer a hello on another connection? Where it does not, all that is open to it ends.
   Task<bool> check_member(std::size_t index);
   /// Ends a transaction where it may still be open. Whether that worked nobody needs to know.
-  Task<> abort_transaction(std::size_t index, std::string body);
+  Task<> abort_transaction(std::size_t index, std::shared_ptr<Login> login, std::string body);
   /// Returns once the face is known, or at `deadline`.
   Task<> wait_for_face(SteadyTime deadline);
   /// A member has said something.
@@ -59,15 +71,22 @@ class Context {
   Upstream& upstream;
   Members& members;
   BufferPool& buffers;
+  const TlsContext client_tls;   // none: clients come in clear
+  Users users;
+  const std::shared_ptr<Login> nobody = std::make_shared<Login>();
+  std::shared_ptr<Login> service;  // of auth_query; none without one
   ConnectionCounters counters;
   Pool pool;
   Condition learnt;
+  std::minstd_rand random{std::random_device{}()};  // which of the nearest members
   std::int32_t last_request = 0;  // numbers of messages that the proxy itself begins
   std::function<void(const std::shared_ptr<Session>&)> opened;
   std::function<void(const Session&)> closed;
 
  private:
-  Task<std::optional<Refusal>> log_in(Grant grant, Lease& into, SteadyTime deadline);
+  enum class Reuse { no, yes };
+  Task<Found> connect(WaiterId waiter, std::shared_ptr<Login> login, Reuse reuse, SteadyTime deadline);
+  Task<Found> log_in(Grant grant, std::shared_ptr<Login> login, Reuse reuse, SteadyTime deadline);
 
   RecentTable<std::size_t> cursors_;
   RecentTable<TransactionPlace> transactions_;

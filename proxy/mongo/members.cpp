@@ -2,16 +2,29 @@
 #include "proxy/mongo/members.hpp"
 
 #include <algorithm>
+#include <charconv>
 
 namespace holdfast::proxy::mongo {
 
 using Type = wire::MemberHello::Type;
 
+namespace {
+
+/// More than a set can have (50), with room for those that have left.
+constexpr std::size_t members_max = 200;
+
+}  // namespace
+
 Members::Members(const config::Connection& config, wire::ObjectId process)
-    : wanted_(config.face), uri_(config.mongo), process_(process), hellos_(config.mongo.hosts.size()) {}
+    : wanted_(config.face), uri_(config.mongo), process_(process), hosts_(config.mongo.hosts), known_(hosts_.size()),
+      topology_(config.mongo) {}
 
 std::string Members::mismatch(const wire::MemberHello& hello) const {
-  if (hello.type == Type::mongos) return "it is a mongos, and this version serves replica sets and standalone servers only";
+  if (hello.type == Type::mongos) {
+    if (!uri_.replica_set.empty()) return "it is a mongos, and the URI names a replica set";
+    return !kind_ || sharded_ ? "" : "it is a mongos, and the upstream was none";
+  }
+  if (sharded_) return "it is no mongos, and the upstream was one";
   if (hello.type == Type::uninitialised) return "it is a member of a set that was not initiated";
   const bool standalone = hello.type == Type::standalone;
   if (standalone && wanted_ == config::MongoFace::mongos) return "it is a standalone server, and the face is that of a mongos";
@@ -26,11 +39,16 @@ std::string Members::mismatch(const wire::MemberHello& hello) const {
                     : "it is a member of a replica set, and the upstream was a standalone server";
 }
 
-std::string Members::note(std::size_t member, const wire::MemberHello& hello) {
+std::string Members::note(std::size_t member, const wire::MemberHello& hello, Time now) {
   if (auto sentence = mismatch(hello); !sentence.empty()) return sentence;
   kind_ = hello.type == Type::standalone ? wire::FaceKind::standalone : wire::FaceKind::mongos;
+  sharded_ = hello.type == Type::mongos;
   if (!hello.set_name.empty()) set_name_ = hello.set_name;
-  hellos_[member] = hello;
+  known_[member].hello = hello;
+  known_[member].heard = now;
+  known_[member].reachable = true;
+  topology_.update(hosts_[member].to_string(), hello);
+  follow_topology();
   if (hello.type == Type::primary && !hello.election_id.empty() && !is_stale_primary(hello)) {
     if (hello.set_version != set_version_) {
       set_version_ = hello.set_version;
@@ -38,19 +56,68 @@ std::string Members::note(std::size_t member, const wire::MemberHello& hello) {
     }
     newest_election_ = std::max(newest_election_, hello.election_id);
   }
-  for (const auto& host : hello.hosts) {
-    const bool listed = std::ranges::any_of(uri_.hosts, [&](const auto& each) { return each.to_string() == host; });
-    if (!listed && std::ranges::find(unlisted_, host) == unlisted_.end()) unlisted_.push_back(host);
-  }
-  const auto bears = [](const auto& each) { return each && each->bears_data(); };
-  deduplicates_ = std::ranges::any_of(hellos_, bears) &&
-                  std::ranges::all_of(hellos_, [&](const auto& each) { return !bears(each) || each->deduplicates(); });
+  const auto counts = [](const auto& each) { return each.counts(); };
+  deduplicates_ = std::ranges::any_of(known_, counts) &&
+                  std::ranges::all_of(known_, [&](const auto& each) { return !counts(each) || each.hello->deduplicates(); });
   if (face_) refresh_face();
   return {};
 }
 
+/// The servers that the topology has and the list has not are added to it; those that it has lost are retired, unless none
+/// were left.
+void Members::follow_topology() {
+  if (uri_.direct || *kind_ == wire::FaceKind::standalone) return;
+  const auto& servers = topology_.servers();
+  for (const auto& [address, server] : servers) {
+    const bool listed = std::ranges::any_of(hosts_, [&](const auto& each) { return canonical_address(each.to_string()) == address; });
+    if (listed) continue;
+    const auto colon = address.rfind(':');
+    auto host = address.substr(0, colon);
+    if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
+    unsigned port = 0;
+    const auto [end, failed] = std::from_chars(address.data() + colon + 1, address.data() + address.size(), port);
+    if (failed != std::errc{} || end != address.data() + address.size() || port == 0 || port > 65'535 || host.empty()) continue;
+    if (hosts_.size() >= members_max) continue;
+    hosts_.push_back({std::move(host), static_cast<std::uint16_t>(port)});
+    known_.emplace_back();
+  }
+  const auto has = [&](const auto& host) { return servers.contains(canonical_address(host.to_string())); };
+  const bool any = std::ranges::any_of(hosts_, has);
+  for (std::size_t i = 0; i < hosts_.size(); ++i) known_[i].retired = any && !has(hosts_[i]);
+}
+
+void Members::note_round_trip(std::size_t member, std::chrono::microseconds time) {
+  known_[member].round_trip = averaged(known_[member].round_trip, static_cast<double>(time.count()) / 1000);
+}
+
+void Members::note_unreachable(std::size_t member) { known_[member].reachable = false; }
+
+Selection Members::select(const wire::ReadPreference& preference, const std::vector<std::size_t>& avoided) const {
+  std::vector<Candidate> candidates;
+  std::vector<std::size_t> indices, to_avoid;
+  bool primary = false;
+  for (std::size_t i = 0; i < known_.size(); ++i) {
+    const auto& each = known_[i];
+    if (!each.counts() || !each.reachable) continue;
+    const auto heard = std::chrono::duration_cast<std::chrono::milliseconds>(each.heard.time_since_epoch()).count();
+    candidates.push_back({each.hello->type, each.hello->tags, each.round_trip.value_or(0), heard, each.hello->last_write.value_or(0)});
+    if (std::ranges::find(avoided, i) != avoided.end()) to_avoid.push_back(indices.size());
+    indices.push_back(i);
+    primary = primary || each.hello->type == Type::primary;
+  }
+  const bool standalone = kind_ == wire::FaceKind::standalone;
+  const auto kind = standalone ? TopologyKind::single
+                    : primary  ? TopologyKind::replica_set_with_primary
+                               : TopologyKind::replica_set_no_primary;
+  auto selection = select_members(kind, candidates, preference, heartbeat_interval.count(), to_avoid);
+  for (auto* list : {&selection.suitable, &selection.nearest}) {
+    for (auto& each : *list) each = indices[each];
+  }
+  return selection;
+}
+
 void Members::all_asked() {
-  const bool any = std::ranges::any_of(hellos_, [](const auto& each) { return each && each->bears_data(); });
+  const bool any = std::ranges::any_of(known_, [](const auto& each) { return each.counts(); });
   if (face_ || !kind_ || !any) return;
   const bool standalone = *kind_ == wire::FaceKind::standalone || wanted_ == config::MongoFace::standalone;
   face_ = face_of_members(standalone ? wire::FaceKind::standalone : wire::FaceKind::mongos);
@@ -61,8 +128,9 @@ wire::Face Members::face_of_members(wire::FaceKind kind) const {
   face.kind = kind;
   face.version.process = process_;
   bool first = true;
-  for (const auto& hello : hellos_) {
-    if (!hello || !hello->bears_data()) continue;
+  for (const auto& each : known_) {
+    const auto& hello = each.hello;
+    if (!each.counts()) continue;
     if (first) {
       face.wire_min = hello->wire_min;
       face.wire_max = hello->wire_max;
@@ -101,7 +169,7 @@ bool Members::is_stale_primary(const wire::MemberHello& hello) const {
 }
 
 bool Members::is_outdated(std::string_view election_id) {
-  if (election_id.empty()) return false;
+  if (election_id.empty() || sharded_) return false;  // each shard has elections of its own
   if (election_id < newest_election_) return true;
   newest_election_ = election_id;
   return false;

@@ -1,7 +1,8 @@
-// What the members of an upstream have said of themselves, and the face that follows from it: frozen before the first client
+// Who the members of an upstream are, what they have said of themselves, and the face that follows from it: frozen before the first client
 // is told, but for the wire range, which follows the members. Sans-io.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -10,18 +11,26 @@
 
 #include "config/config.hpp"
 #include "protocol/mongo/hello.hpp"
+#include "proxy/mongo/selection.hpp"
+#include "proxy/mongo/topology.hpp"
 
 namespace holdfast::proxy::mongo {
 
-namespace wire = holdfast::mongo;
+/// How often a member says how far it is, where nothing else is new.
+inline constexpr std::chrono::milliseconds heartbeat_interval{10'000};
 
 class Members {
  public:
   /// `process`: what clients know this process by.
   Members(const config::Connection& config, wire::ObjectId process);
 
+  using Time = std::chrono::steady_clock::time_point;
   /// A member has answered hello. Returns a sentence where it is none that may be served; nothing is kept of it then.
-  [[nodiscard]] std::string note(std::size_t member, const wire::MemberHello& hello);
+  [[nodiscard]] std::string note(std::size_t member, const wire::MemberHello& hello, Time now = {});
+  /// How long a hello of its took.
+  void note_round_trip(std::size_t member, std::chrono::microseconds time);
+  /// It cannot be reached: no read goes there until it has answered again.
+  void note_unreachable(std::size_t member);
   /// Every member has been asked once, whether it answered or not: the face may be shown.
   void all_asked();
 
@@ -33,25 +42,44 @@ class Members {
   [[nodiscard]] bool is_outdated(std::string_view election_id);
   /// Does this member take itself for the primary although a newer election is known? It slept, or was cut off, through that.
   [[nodiscard]] bool is_stale_primary(const wire::MemberHello& hello) const;
-  /// Hosts that members name and the configuration does not.
-  [[nodiscard]] const std::vector<std::string>& unlisted() const { return unlisted_; }
+  /// Those of the URI, then those that were found out, by index. None is ever taken out.
+  [[nodiscard]] const std::vector<config::HostPort>& hosts() const { return hosts_; }
+  /// It belongs to the upstream no more, by the word of the primary.
+  [[nodiscard]] bool is_retired(std::size_t member) const { return known_[member].retired; }
+  /// They are mongos: each serves everything, and reads go on from there.
+  [[nodiscard]] bool is_sharded() const { return sharded_; }
+  /// Who may serve a read; one of `avoided` only where nobody else does. Indices of members.
+  [[nodiscard]] Selection select(const wire::ReadPreference& preference, const std::vector<std::size_t>& avoided = {}) const;
 
  private:
   [[nodiscard]] std::string mismatch(const wire::MemberHello& hello) const;
   [[nodiscard]] wire::Face face_of_members(wire::FaceKind kind) const;
   void refresh_face();
+  void follow_topology();
 
   const config::MongoFace wanted_;
   const config::MongoUri uri_;
   const wire::ObjectId process_;
-  std::vector<std::optional<wire::MemberHello>> hellos_;
+  struct Known {
+    std::optional<wire::MemberHello> hello;  // the last one
+    Time heard{};
+    bool reachable = false;
+    bool retired = false;
+    std::optional<double> round_trip;        // milliseconds
+    [[nodiscard]] bool counts() const {
+      return hello && !retired && (hello->bears_data() || hello->type == wire::MemberHello::Type::mongos);
+    }
+  };
+  std::vector<config::HostPort> hosts_;
+  std::vector<Known> known_;
+  Topology topology_;
   std::optional<wire::FaceKind> kind_;  // of the upstream, once one has answered
+  bool sharded_ = false;
   std::string set_name_;
   std::optional<wire::Face> face_;
   bool deduplicates_ = false;
   std::string newest_election_;
   std::int64_t set_version_ = 0;
-  std::vector<std::string> unlisted_;
 };
 
 }  // namespace holdfast::proxy::mongo

@@ -29,11 +29,12 @@ void Lease::release() {
 Pool::Pool(const Executor& executor, std::size_t members, std::size_t size_max, milliseconds idle_timeout)
     : executor_(executor), members_(members), size_max_(size_max), idle_timeout_(idle_timeout), room_(executor) {}
 
-Lease Pool::take(std::size_t index) {
+Lease Pool::take(std::size_t index, const Login* login) {
   auto& member = members_[index];
-  while (!member.idle.empty()) {
-    auto backend = std::move(member.idle.back());
-    member.idle.pop_back();
+  for (auto i = member.idle.size(); i-- > 0;) {
+    if (member.idle[i]->login.get() != login) continue;
+    auto backend = std::move(member.idle[i]);
+    member.idle.erase(member.idle.begin() + static_cast<std::ptrdiff_t>(i));
     if (backend->is_quiet()) return {*this, index, std::move(backend)};
     --member.open;
   }
@@ -42,7 +43,12 @@ Lease Pool::take(std::size_t index) {
 
 bool Pool::reserve(std::size_t index) {
   auto& member = members_[index];
-  if (stopped_ || member.open >= size_max_) return false;
+  if (stopped_ || !has_room(index)) return false;
+  if (member.open >= size_max_) {
+    // Another user's, that has been idle for longest.
+    member.idle.erase(member.idle.begin());
+    --member.open;
+  }
   ++member.open;
   return true;
 }

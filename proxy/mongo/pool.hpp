@@ -1,4 +1,5 @@
-// The connections to each member that commands borrow: bounded, the most recently used first. On one worker.
+// The connections to each member that commands borrow, each logged in for one user: bounded, the most recently used first.
+// On one worker.
 #pragma once
 
 #include <memory>
@@ -40,9 +41,11 @@ class Pool {
   /// Outlives its leases.
   Pool(const Executor& executor, std::size_t members, std::size_t size_max, milliseconds idle_timeout);
 
-  /// One that is idle and still connected; none where there is none.
-  [[nodiscard]] Lease take(std::size_t member);
-  /// A place for one more connection: false where the member has as many as it may have.
+  /// One more member has been found.
+  void add_member() { members_.emplace_back(); }
+  /// One of this user's that is idle and still connected; none where there is none.
+  [[nodiscard]] Lease take(std::size_t member, const Login* login);
+  /// A place for one more connection: false where the member has as many as it may have, and none of them is idle.
   [[nodiscard]] bool reserve(std::size_t member);
   /// Fills a place, or with none gives it back.
   Lease fill(std::size_t member, std::unique_ptr<Backend> backend);
@@ -53,7 +56,10 @@ class Pool {
   void close_idle(SteadyTime now);
   /// Closes everything; nothing is taken from now on.
   void stop();
-  [[nodiscard]] std::size_t open(std::size_t member) const { return members_[member].open; }
+  /// There is a place, or there can be one.
+  [[nodiscard]] bool has_room(std::size_t member) const {
+    return members_[member].open < size_max_ || !members_[member].idle.empty();
+  }
 
  private:
   friend class Lease;

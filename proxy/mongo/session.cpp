@@ -7,10 +7,15 @@
 #include <utility>
 
 #include "proxy/spawn.hpp"
+#include "proxy/waiting.hpp"
 
 namespace holdfast::proxy::mongo {
 
 namespace {
+
+constexpr auto handshake_time = std::chrono::seconds(10);
+/// A login that was begun at a member and not gone on with is dropped.
+constexpr auto relay_time = std::chrono::seconds(30);
 
 std::string describe(Socket& socket) {
   ErrorCode error;
@@ -28,6 +33,7 @@ std::string describe(Socket& socket) {
 Session::Session(Socket client, std::shared_ptr<Context> context, std::uint64_t id)
     : id_(id), context_(std::move(context)), client_(std::move(client)), in_(context_->buffers), pause_(context_->home) {
   address_ = describe(client_.socket());
+  login_ = login_of_a_stranger();
 }
 
 Session::~Session() = default;
@@ -36,6 +42,7 @@ Task<> Session::run() {
   const auto self = shared_from_this();
   tune(client_.socket(), context_->config->reconnect.keep_alive_interval);
   context_->opened(self);
+  if (context_->client_tls && !co_await start_tls()) gone_ = true;
   while (!gone_) {
     std::size_t length = 0;
     if (!co_await read_message(length)) break;
@@ -47,6 +54,15 @@ Task<> Session::run() {
     if (!goes_on) break;
   }
   end(end_reason_);
+}
+
+Task<bool> Session::start_tls() {
+  Deadline limit(context_->home, std::chrono::steady_clock::now() + handshake_time, [this] { client_.close(); });
+  const auto error = co_await client_.start_tls_server(*context_->client_tls);
+  if (!error) co_return true;
+  spdlog::info("{}: TLS with {} failed: {}", context_->config->id, address_, error.message());
+  end_reason_ = "tls";
+  co_return false;
 }
 
 /// False where the connection ends: by the client, or because what it sends is no message.
@@ -86,13 +102,13 @@ Task<bool> Session::serve(std::string_view frame) {
   const auto command = wire::read_command(request);
   using Kind = wire::CommandKind;
   if (command.kind == Kind::hello) co_return co_await serve_hello(request);
+  if (command.kind == Kind::authentication) co_return co_await serve_authentication(request, command);
   if (query) {
     co_return co_await refuse(request, wire::code::unsupported_op_query,
                               "Unsupported OP_QUERY command: " + std::string(command.name) +
                                   ". The client driver may require an upgrade.");
   }
   switch (command.kind) {
-    case Kind::authentication: co_return co_await answer(request, authentication_body());
     case Kind::own: {
       wire::Writer writer;
       auto body = writer.text("you", address_).real("ok", 1).finish();
@@ -102,6 +118,7 @@ Task<bool> Session::serve(std::string_view frame) {
       co_return co_await refuse(request, wire::code::command_not_found, "no such command: '" + std::string(command.name) + "'");
     default: break;
   }
+  if (!login_) co_return co_await serve_stranger(request, command);
   context_->counters.statements.add(1);
   co_return co_await operate(request, frame, command);
 }
@@ -131,6 +148,8 @@ void Session::end(std::string_view reason) {
   if (std::exchange(ended_, true)) return;
   gone_ = true;
   client_.close();
+  drop_relay();
+  own_lease_.release();
   context_->counters.disconnected(reason);
   context_->closed(*this);
 }
@@ -152,6 +171,7 @@ void Session::stop() {
 void Session::on_face() { pause_.cancel(); }
 
 void Session::on_tick(SteadyTime now) {
+  if (!busy_ && relay_ && relay_->since + relay_time < now) drop_relay();
   if (!busy_ || gone_) return;
   char byte = 0;
   const auto found = ::recv(client_.socket().native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
@@ -180,12 +200,13 @@ SessionEntry Session::info() const {
   entry.id = id_;
   entry.client = address_;
   entry.application = application_;
+  if (login_) entry.user = login_->user;
   switch (activity()) {
     case Activity::active: entry.state = "active"; break;
     case Activity::idle: entry.state = "idle"; break;
     case Activity::waiting: entry.state = "waiting"; break;
   }
-  if (backend_ != nullptr) entry.backend = context_->settings->uri.hosts[member_].to_string();
+  if (backend_ != nullptr) entry.backend = context_->members.hosts()[member_].to_string();
   entry.reconnections = reconnections_;
   entry.protection = "restorable";
   return entry;

@@ -7,10 +7,12 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <variant>
 
 #include "protocol/mongo/command.hpp"
 #include "protocol/mongo/frame.hpp"
 #include "protocol/read_buffer.hpp"
+#include "proxy/mongo/client_login.hpp"
 #include "proxy/mongo/context.hpp"
 #include "proxy/mongo/operation_machine.hpp"
 #include "proxy/session_types.hpp"
@@ -39,6 +41,7 @@ class Session : public std::enable_shared_from_this<Session> {
 
  private:
   // session.cpp
+  Task<bool> start_tls();
   Task<bool> read_message(std::size_t& length);
   Task<bool> serve(std::string_view frame);
   Task<bool> answer(const wire::Message& request, std::string body);
@@ -52,15 +55,34 @@ class Session : public std::enable_shared_from_this<Session> {
   Task<bool> serve_hello(const wire::Message& request);
   Task<bool> wait_for_change(const wire::HelloRequest& hello);
   Task<bool> stream_hello(const wire::Message& request, wire::HelloRequest hello, std::string first);
-  [[nodiscard]] std::string hello_body(const wire::HelloRequest& hello) const;
-  [[nodiscard]] std::string authentication_body() const;
+  [[nodiscard]] std::string hello_body(const wire::HelloRequest& hello, wire::HelloExtras extras) const;
+
+  // who the client is (session_login.cpp)
+  [[nodiscard]] std::shared_ptr<Login> login_of_a_stranger() const;
+  Task<bool> serve_authentication(const wire::Message& request, const wire::Command& command);
+  Task<bool> serve_stranger(const wire::Message& request, const wire::Command& command);
+  Task<std::string> start_login(std::string_view body, std::string database, ClientLogin::Ok ok);
+  Task<std::string> continue_login(std::string_view body);
+  Task<std::variant<Verifiers, std::string>> find_verifiers(std::string database, std::string user);
+  Task<wire::HelloExtras> answer_login_hello(const wire::HelloRequest& hello);
+  Task<std::string> open_relay(SteadyTime deadline);
+  Task<std::optional<std::string>> ask_relay(std::string body, SteadyTime deadline, std::string& error);
+  Task<wire::HelloExtras> relay_hello(const wire::HelloRequest& hello);
+  Task<std::string> start_relay(std::string_view body, SaslStart start);
+  Task<std::string> continue_relay(std::string_view body);
+  Task<> finish_relay();
+  void drop_relay();
+  [[nodiscard]] bool can_log_in_again() const;
 
   // what goes upstream (session_operation.cpp)
   struct Run;
   Task<bool> operate(const wire::Message& request, std::string_view frame, const wire::Command& command);
   Task<OperationStep> select(Run& run, operation_step::Select step);
+  Task<OperationStep> select_primary(Run& run, operation_step::Select step);
+  Task<OperationStep> select_reader(Run& run, operation_step::Select step);
   Task<OperationStep> use(Run& run, operation_step::Use step);
   Task<OperationStep> send(Run& run, operation_step::Send step);
+  [[nodiscard]] std::string session_key(const wire::Command& command) const;
   void note_sent(const Run& run);
   void note_reply(const Run& run, const wire::Reply& reply);
   [[nodiscard]] OperationMachine::Replier replier(const Run& run, const wire::Reply& reply);
@@ -75,6 +97,17 @@ class Session : public std::enable_shared_from_this<Session> {
   bool gone_ = false;              // the client is not there any more, or the session was stopped
   bool ended_ = false;
   std::string end_reason_ = "client";
+  std::shared_ptr<Login> login_;   // for whom its commands are run; none: it must log in first
+  std::optional<ClientLogin> client_login_;  // under way
+  /// A login that is relayed to the primary.
+  struct Relay {
+    Lease lease;
+    SaslStart start;
+    std::string server_first, client_final;
+    SteadyTime since{};
+  };
+  std::optional<Relay> relay_;
+  Lease own_lease_;                // logged in by the client's relayed login, where nothing of that can be kept
   SteadyTimer pause_;              // a hello that waits, a moment between two tries
 
   // the command under way

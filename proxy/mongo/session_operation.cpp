@@ -1,4 +1,6 @@
 // Performs what the operation machine says for one command: finds a connection, sends, reads, forwards.
+#include <spdlog/spdlog.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -20,6 +22,11 @@ constexpr auto between_tries = std::chrono::milliseconds(50);
 /// The flags that concern one hop only, or that would make a member answer in a way that cannot be repeated.
 constexpr std::uint32_t own_flags = wire::flag::checksum_present | wire::flag::more_to_come | wire::flag::exhaust_allowed;
 
+/// A mongos finds the member itself.
+bool reads_elsewhere(const wire::Command& command, const Members& members) {
+  return !members.is_sharded() && command.kind == CommandKind::read && !command.in_transaction && command.preference.mode != wire::ReadMode::primary;
+}
+
 }  // namespace
 
 /// One command under way.
@@ -32,6 +39,8 @@ struct Session::Run {
   bool selected = false;     // by the gate, as the primary
   std::string rewritten;     // what is sent instead of the frame
   std::string_view reply;    // the whole message, in the lease's buffer
+  bool login_refused = false;
+  std::vector<std::size_t> failed;  // members that this read has been tried at
 };
 
 Task<bool> Session::operate(const wire::Message& request, std::string_view frame, const wire::Command& command) {
@@ -47,22 +56,22 @@ Task<bool> Session::operate(const wire::Message& request, std::string_view frame
       co_return co_await refuse(request, 115, "holdfast: killCursors of several members at once is not served");
     }
   } else if (command.transaction_number && command.in_transaction && !command.starts_transaction) {
-    if (const auto* place = context.find_transaction(command.session, *command.transaction_number)) {
+    if (const auto* place = context.find_transaction(session_key(command), *command.transaction_number)) {
       pinned = place->member;
       wrote = place->wrote;
     }
   }
-  const bool all_modes = command.mode != wire::ReadMode::secondary && !(command.mode == wire::ReadMode::nearest && command.wants_tags);
-  if (!all_modes && !pinned) {
-    co_return co_await refuse(request, wire::code::failed_to_satisfy_read_preference,
-                              "holdfast: this version reads from the primary only, which the read preference excludes");
+  if (!pinned && reads_elsewhere(command, context.members)) {
+    const auto contradiction = context.members.select(command.preference).error;
+    const int code = command.preference.max_staleness_seconds ? wire::code::max_staleness_out_of_range : wire::code::bad_value;
+    if (!contradiction.empty()) co_return co_await refuse(request, code, contradiction);
   }
   OperationSettings settings;
   settings.hold_timeout = context.config->reconnect.hold_timeout;
   settings.replays = context.config->replay;
   settings.deduplicates = context.members.deduplicates();
   settings.backpressure = backpressure_;
-  Run run{request, frame, command, OperationMachine(command, request.body, settings, pinned, wrote), {}, false, {}, {}};
+  Run run{request, frame, command, OperationMachine(command, request.body, settings, pinned, wrote), {}, false, {}, {}, false, {}};
   auto step = run.machine.start(now());
   for (;;) {
     if (auto* wanted = std::get_if<Select>(&step)) {
@@ -86,9 +95,14 @@ Task<bool> Session::operate(const wire::Message& request, std::string_view frame
     const bool written = co_await write(run.reply);
     co_return written;
   }
+  if (run.login_refused && (run.machine.sends() == 0 || command.kind == CommandKind::read)) {
+    end_reason_ = "login";
+    if (!can_log_in_again()) co_return false;
+    co_return co_await refuse(request, wire::code::reauthentication_required, "holdfast: the server asks for the login again");
+  }
   auto& ours = std::get<Answer>(step);
   if (ours.abort && (pinned || run.machine.sends() > 0)) {
-    spawn_named(context.home, context.abort_transaction(pinned.value_or(member_), wire::body_of_abort(request.body)), "abort", context_);
+    spawn_named(context.home, context.abort_transaction(pinned.value_or(member_), login_, wire::body_of_abort(request.body)), "abort", context_);
   }
   run.lease.release();
   co_return co_await answer(request, std::move(ours.body));
@@ -102,14 +116,58 @@ Task<OperationStep> Session::select(Run& run, Select step) {
     static_cast<void>(error);
   }
   if (gone_) co_return run.machine.on_refused(RefusalReason::cancelled, "the client has gone", now());
+  if (reads_elsewhere(run.command, context_->members)) co_return co_await select_reader(run, step);
+  co_return co_await select_primary(run, step);
+}
+
+/// A member that the read preference allows, one of the nearest. While there is none, and the preference allows the primary,
+/// the gate is where one waits.
+Task<OperationStep> Session::select_reader(Run& run, Select step) {
+  const auto& preference = run.command.preference;
+  const bool only_secondaries = preference.mode == wire::ReadMode::secondary;
+  // A login that is not known here can be relayed to the primary only.
+  if (!login_->can_log_in() && !only_secondaries) co_return co_await select_primary(run, step);
+  while (!gone_ && login_->can_log_in()) {
+    const auto selection = context_->members.select(preference, run.failed);
+    bool wait = selection.nearest.empty() || context_->upstream.paused();
+    if (wait && !only_secondaries && preference.tags.empty()) co_return co_await select_primary(run, step);
+    if (!wait) {
+      const auto chosen = selection.nearest[context_->random() % selection.nearest.size()];
+      wait = std::ranges::find(run.failed, chosen) != run.failed.end();
+      if (!wait) run.failed.push_back(chosen);  // until it has answered
+      auto found = co_await context_->member(chosen, login_, step.deadline);
+      if (auto* lease = std::get_if<Lease>(&found)) {
+        run.lease = std::move(*lease);
+        run.selected = false;
+        co_return run.machine.on_member(now());
+      }
+    }
+    if (!wait) continue;
+    if (now() >= step.deadline) break;
+    pause_.expires_at(std::min(step.deadline, now() + between_tries));
+    const auto [error] = co_await pause_.async_wait(asio::as_tuple(use_task));
+    static_cast<void>(error);
+  }
+  co_return run.machine.on_refused(RefusalReason::hold_timeout, context_->config->id + ": no member fits the read preference", now());
+}
+
+Task<OperationStep> Session::select_primary(Run& run, Select step) {
   const auto since = now();
   waiter_ = context_->upstream.next_waiter();
   const auto ask = step.ask_first ? Context::AskFirst::yes : Context::AskFirst::no;
-  auto found = co_await context_->primary(waiter_, ask, step.deadline);
+  auto found = own_lease_ ? Context::Found(std::move(own_lease_)) : Context::Found(Lease());
+  const auto* own = std::get_if<Lease>(&found);
+  const bool usable = own != nullptr && *own && (*own)->is_quiet() && context_->upstream.ready_endpoint(Wish::primary) == own->member();
+  if (!usable) found = co_await context_->primary(waiter_, login_, ask, step.deadline);
   waiter_ = 0;
   const auto held = std::chrono::duration<double>(now() - since).count();
   if (step.ask_first || held > 0.001) context_->counters.hold_seconds.observe(held);
   if (auto* refused = std::get_if<Refusal>(&found)) co_return run.machine.on_refused(refused->reason, refused->message, now());
+  if (auto* refused = std::get_if<LoginRefused>(&found)) {
+    spdlog::warn("{}: no connection for {}: {}", context_->config->id, login_->name(), refused->error);
+    run.login_refused = login_ != context_->settings->own;
+    co_return run.machine.on_refused(RefusalReason::cancelled, refused->error, now());
+  }
   run.lease = std::move(std::get<Lease>(found));
   run.selected = true;
   if (step.ask_first) context_->upstream.session_restored(0);
@@ -118,7 +176,7 @@ Task<OperationStep> Session::select(Run& run, Select step) {
 
 Task<OperationStep> Session::use(Run& run, Use step) {
   run.lease.release();
-  auto found = co_await context_->member(step.member, step.deadline);
+  auto found = co_await context_->member(step.member, login_, step.deadline);
   if (auto* sentence = std::get_if<std::string>(&found)) co_return run.machine.on_unreachable(*sentence, now());
   run.lease = std::move(std::get<Lease>(found));
   run.selected = false;
@@ -167,14 +225,17 @@ Task<OperationStep> Session::send(Run& run, Send step) {
   co_return next;
 }
 
+/// To a server a session is its user's: two users may choose the same id.
+std::string Session::session_key(const wire::Command& command) const { return login_->name() + '\0' + std::string(command.session); }
+
 /// Where a transaction is must be known before its fate is.
 void Session::note_sent(const Run& run) {
   const auto& command = run.command;
   if (!command.in_transaction || !command.transaction_number) return;
   if (command.starts_transaction) {
-    context_->remember_transaction(command.session, {run.lease.member(), *command.transaction_number, command.writes});
+    context_->remember_transaction(session_key(command), {run.lease.member(), *command.transaction_number, command.writes});
   } else if (command.writes) {
-    if (auto* place = context_->find_transaction(command.session, *command.transaction_number)) place->wrote = true;
+    if (auto* place = context_->find_transaction(session_key(command), *command.transaction_number)) place->wrote = true;
   }
 }
 
@@ -198,7 +259,7 @@ OperationMachine::Replier Session::replier(const Run& run, const wire::Reply& re
   bool replaced = false;
   if (command.kind == CommandKind::write || !reply.election_id.empty()) {
     replaced = context_->members.is_outdated(reply.election_id) && !(command.majority && reply.ok && reply.write_concern_code == 0);
-  } else if (command.kind == CommandKind::read && run.selected && command.mode == wire::ReadMode::primary) {
+  } else if (command.kind == CommandKind::read && run.selected && command.preference.mode == wire::ReadMode::primary) {
     const auto present = context_->upstream.ready_endpoint(Wish::primary);
     replaced = present && *present != run.lease.member();
   }

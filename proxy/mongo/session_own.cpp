@@ -1,4 +1,4 @@
-// What the proxy answers itself: hello in all its forms, and logins.
+// What the proxy answers itself: hello in all its forms.
 #include <algorithm>
 #include <chrono>
 #include <utility>
@@ -14,18 +14,11 @@ constexpr auto face_time = std::chrono::seconds(10);
 
 }  // namespace
 
-std::string Session::hello_body(const wire::HelloRequest& hello) const {
-  wire::HelloExtras extras;
+std::string Session::hello_body(const wire::HelloRequest& hello, wire::HelloExtras extras) const {
   extras.local_time =
       std::chrono::duration_cast<milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
   extras.connection_id = static_cast<std::int32_t>(id_ % INT32_MAX);
   return wire::make_face_hello(*context_->members.face(), hello, extras);
-}
-
-std::string Session::authentication_body() const {
-  return wire::error_body({wire::code::mechanism_unavailable,
-                           "holdfast: logins end nowhere on this connection (auth: trust or passthrough without a login); leave "
-                           "the user out of the connection string"});
 }
 
 Task<bool> Session::serve_hello(const wire::Message& request) {
@@ -46,9 +39,10 @@ Task<bool> Session::serve_hello(const wire::Message& request) {
   backpressure_ = backpressure_ || hello.backpressure;
   if (!hello.application.empty()) application_ = hello.application;
   if (!hello.driver.empty()) driver_ = hello.driver;
+  auto extras = co_await answer_login_hello(hello);
   if (!co_await wait_for_change(hello)) co_return false;
   const bool exhaust = (request.flags & wire::flag::exhaust_allowed) != 0 && hello.await_milliseconds;
-  auto body = hello_body(hello);
+  auto body = hello_body(hello, std::move(extras));
   if (exhaust) co_return co_await stream_hello(request, std::move(hello), std::move(body));
   co_return co_await answer(request, std::move(body));
 }
@@ -74,7 +68,7 @@ Task<bool> Session::stream_hello(const wire::Message& request, wire::HelloReques
     hello.topology_version = context_->members.face()->version;
     const auto bytes = wire::make_message(id, std::exchange(previous, id), wire::flag::more_to_come, body);
     if (!co_await write(bytes) || !co_await wait_for_change(hello)) co_return false;
-    body = hello_body(hello);
+    body = hello_body(hello, {});
   }
   co_return false;
 }

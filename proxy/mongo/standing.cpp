@@ -49,7 +49,7 @@ struct MongoStanding::Impl : std::enable_shared_from_this<MongoStanding::Impl> {
   Condition answered;
 
   [[nodiscard]] std::size_t index_of(const config::HostPort& endpoint) const {
-    const auto& hosts = settings->uri.hosts;
+    const auto& hosts = members.hosts();
     return static_cast<std::size_t>(std::ranges::find(hosts, endpoint) - hosts.begin());
   }
   Outcome outcome_of(std::size_t index, const wire::MemberHello& hello);
@@ -68,8 +68,8 @@ struct MongoStanding::Impl : std::enable_shared_from_this<MongoStanding::Impl> {
 
 /// A member that answers without being the primary is unfit; what may not be served at all cannot be reached.
 Outcome MongoStanding::Impl::outcome_of(std::size_t index, const wire::MemberHello& hello) {
-  const auto name = settings->uri.hosts[index].to_string();
-  if (auto sentence = members.note(index, hello); !sentence.empty()) return failed(Failure::unreachable, name + ": " + sentence);
+  const auto name = members.hosts()[index].to_string();
+  if (auto sentence = members.note(index, hello, std::chrono::steady_clock::now()); !sentence.empty()) return failed(Failure::unreachable, name + ": " + sentence);
   learnt();
   using Type = wire::MemberHello::Type;
   Outcome outcome;
@@ -81,7 +81,8 @@ Outcome MongoStanding::Impl::outcome_of(std::size_t index, const wire::MemberHel
   }
   switch (hello.type) {
     case Type::primary:
-    case Type::standalone: outcome.role = Role::primary; break;
+    case Type::standalone:
+    case Type::mongos: outcome.role = Role::primary; break;
     case Type::secondary:
       outcome = failed(Failure::unfit, name + " is a secondary");
       outcome.role = Role::standby;
@@ -95,7 +96,7 @@ Task<Outcome> MongoStanding::Impl::attempt(config::HostPort endpoint, SteadyTime
   const auto self = shared_from_this();
   const auto index = index_of(endpoint);
   const auto started = std::chrono::steady_clock::now();
-  auto opened = co_await Backend::open(settings, endpoint, pool, Backend::Login::yes, deadline);
+  auto opened = co_await Backend::open(settings, endpoint, pool, settings->own, deadline);
   if (!opened.backend) co_return failed(opened.failure, opened.error, opened.code);
   auto outcome = outcome_of(index, opened.hello);
   outcome.latency = std::chrono::duration_cast<milliseconds>(std::chrono::steady_clock::now() - started);
@@ -117,7 +118,7 @@ Task<Outcome> MongoStanding::Impl::attempt(config::HostPort endpoint, SteadyTime
 Task<Outcome> MongoStanding::Impl::probe(config::HostPort endpoint, SteadyTime deadline) {
   const auto self = shared_from_this();
   const auto index = index_of(endpoint);
-  const auto opened = co_await Backend::open(settings, endpoint, pool, Backend::Login::no, deadline);
+  const auto opened = co_await Backend::open(settings, endpoint, pool, nullptr, deadline);
   if (!opened.backend) co_return failed(opened.failure, opened.error, opened.code);
   co_return outcome_of(index, opened.hello);
 }
@@ -141,7 +142,7 @@ Task<Outcome> MongoStanding::Impl::check(SteadyTime deadline) {
   const auto& hello = waited->hello;
   if (!hello || !hello->ok) {
     const auto why = std::string(!waited->done ? "no answer to hello in time" : hello ? hello->error : "the connection was lost");
-    co_return failed(Failure::unreachable, why + (" (" + settings->uri.hosts[member].to_string() + ")"));
+    co_return failed(Failure::unreachable, why + (" (" + members.hosts()[member].to_string() + ")"));
   }
   auto outcome = outcome_of(member, *hello);
   if (outcome.failure == Failure::unfit) outcome.failure = Failure::none;
@@ -161,9 +162,10 @@ Task<> MongoStanding::Impl::ask(std::shared_ptr<Backend> of, std::shared_ptr<Ask
 Task<> MongoStanding::Impl::survey(std::size_t except) {
   const auto self = shared_from_this();
   const auto deadline = std::chrono::steady_clock::now() + survey_time;
-  for (std::size_t i = 0; i < settings->uri.hosts.size(); ++i) {
-    if (i == except) continue;
-    const auto outcome = co_await probe(settings->uri.hosts[i], deadline);
+  for (std::size_t i = 0; i < members.hosts().size(); ++i) {
+    if (i == except || members.is_retired(i)) continue;
+    const auto address = members.hosts()[i];  // a copy: the list grows
+    const auto outcome = co_await probe(address, deadline);
     static_cast<void>(outcome);  // what it said is with the members
   }
   members.all_asked();
@@ -183,7 +185,7 @@ Task<> MongoStanding::Impl::watch(std::shared_ptr<Backend> watched, std::uint64_
     }
     if (era != in_era || backend != watched) co_return;
     if (watched->is_quiet()) continue;
-    const auto name = settings->uri.hosts[member].to_string();
+    const auto name = members.hosts()[member].to_string();
     drop();
     if (owner != nullptr && owner->on_lost) {
       const auto on_lost = owner->on_lost;  // a copy, because what is called may replace it

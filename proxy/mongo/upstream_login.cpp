@@ -1,11 +1,12 @@
-// saslStart and saslContinue (authentication specification), two rounds and a third where the server wants an empty one.
+// saslStart and saslContinue (authentication specification), two rounds and a third where the server wants an empty one;
+// authenticate for certificates.
 #include "proxy/mongo/upstream_login.hpp"
 
+#include <algorithm>
 #include <utility>
 
 #include "crypto/base64.hpp"
 #include "crypto/random.hpp"
-#include "crypto/scram.hpp"
 #include "protocol/mongo/document.hpp"
 #include "protocol/mongo/error_codes.hpp"
 #include "proxy/mongo/backend.hpp"
@@ -54,38 +55,82 @@ std::string continue_body(const Round& last, std::string_view payload, std::stri
   return writer.binary("payload", payload).text("$db", database).finish();
 }
 
-}  // namespace
+/// With which hash: what the configuration says, what there are keys for, what the member offers, the better one first.
+crypto::HashKind choose(const Login& login, const std::vector<std::string>& mechanisms) {
+  using crypto::HashKind;
+  if (login.mechanism == config::MongoMechanism::scram_sha_1) return HashKind::sha1;
+  if (login.mechanism == config::MongoMechanism::scram_sha_256) return HashKind::sha256;
+  const auto offered = [&](HashKind hash) {
+    return mechanisms.empty() || std::ranges::find(mechanisms, mechanism_of(hash)) != mechanisms.end();
+  };
+  for (const auto hash : scram_hashes) {
+    if ((!login.password.empty() || login.keys[hash]) && offered(hash)) return hash;
+  }
+  return login.password.empty() && login.keys.sha1 && !login.keys.sha256 ? HashKind::sha1 : HashKind::sha256;
+}
 
-Task<LoginOutcome> log_in(Backend& backend, const config::MongoUri& uri) {
+crypto::ScramClient client_of(const Login& login, crypto::HashKind hash, bool by_keys) {
   std::string random(24, '\0');
   crypto::random_bytes(random);
+  const auto nonce = crypto::base64_encode(random);
   using Binding = crypto::ScramClient::Binding;
-  crypto::ScramClient scram(uri.password.reveal(), crypto::base64_encode(random), Binding::none, {});
-  scram.name_user(uri.user);
-  const auto refused = [&] { return failure(Failure::rejected, scram.error()); };
+  auto made = by_keys ? crypto::ScramClient(*login.keys[hash], nonce, Binding::none, {})
+                      : crypto::ScramClient(scram_password(hash, login.user, login.password.reveal()), nonce, Binding::none, {}, hash);
+  made.name_user(login.user);
+  return made;
+}
 
+Task<LoginOutcome> log_in_by_certificate(Backend& backend) {
+  wire::Writer writer;
+  writer.int32("authenticate", 1).text("mechanism", "MONGODB-X509").text("$db", "$external");
+  const auto answered = co_await backend.run(writer.finish());
+  co_return read_round(answered).failed;
+}
+
+/// One exchange. `stale`: the keys do not fit the member's verifier; nothing was refused yet.
+Task<LoginOutcome> log_in_once(Backend& backend, Login& login, crypto::HashKind hash, bool by_keys, bool& stale) {
+  auto scram = client_of(login, hash, by_keys);
+  const auto refused = [&] { return failure(Failure::rejected, scram.error()); };
   wire::Writer options, start;
   options.boolean("skipEmptyExchange", true);
-  start.int32("saslStart", 1).text("mechanism", "SCRAM-SHA-256").binary("payload", scram.client_first());
-  start.document("options", options.finish()).text("$db", uri.auth_database);
+  start.int32("saslStart", 1).text("mechanism", mechanism_of(hash)).binary("payload", scram.client_first());
+  start.document("options", options.finish()).text("$db", login.database);
   auto answered = co_await backend.run(start.finish());
   auto round = read_round(answered);
   if (!round.failed.error.empty()) co_return round.failed;
 
   std::string proof;
-  if (!scram.on_server_first(round.payload, proof)) co_return refused();
-  answered = co_await backend.run(continue_body(round, proof, uri.auth_database));
+  if (!scram.on_server_first(round.payload, proof)) {
+    stale = scram.stale();
+    co_return refused();
+  }
+  answered = co_await backend.run(continue_body(round, proof, login.database));
   round = read_round(answered);
   if (!round.failed.error.empty()) co_return round.failed;
   if (!scram.on_server_final(round.payload)) co_return refused();
-  if (round.done) co_return LoginOutcome{};
-
-  answered = co_await backend.run(continue_body(round, {}, uri.auth_database));
-  round = read_round(answered);
-  if (round.failed.error.empty() && !round.done) {
-    co_return failure(Failure::not_ready, "the server does not end the login");
+  if (!round.done) {
+    answered = co_await backend.run(continue_body(round, {}, login.database));
+    round = read_round(answered);
+    if (!round.failed.error.empty()) co_return round.failed;
+    if (!round.done) co_return failure(Failure::not_ready, "the server does not end the login");
   }
-  co_return round.failed;
+  login.keys[hash] = scram.keys();
+  co_return LoginOutcome{};
+}
+
+}  // namespace
+
+Task<LoginOutcome> log_in(Backend& backend, std::shared_ptr<Login> login, std::vector<std::string> mechanisms) {
+  if (login->mechanism == config::MongoMechanism::x509) co_return co_await log_in_by_certificate(backend);
+  const auto hash = choose(*login, mechanisms);
+  bool stale = false;
+  const bool by_keys = login->keys[hash].has_value();
+  if (!by_keys && login->password.empty()) co_return failure(Failure::rejected, "there is nothing to log in with");
+  auto outcome = co_await log_in_once(backend, *login, hash, by_keys, stale);
+  if (by_keys && outcome.failure == Failure::rejected) login->keys[hash].reset();
+  // The salt is another one: the password may still be the same.
+  if (stale && !login->password.empty()) outcome = co_await log_in_once(backend, *login, hash, false, stale);
+  co_return outcome;
 }
 
 }  // namespace holdfast::proxy::mongo

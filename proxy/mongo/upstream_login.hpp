@@ -1,9 +1,11 @@
-// Logs a connection in to a member with the login of the URI: SCRAM-SHA-256.
+// Logs a connection in to a member: SCRAM with a password or with keys, or by the certificate of its TLS.
 #pragma once
 
+#include <memory>
 #include <string>
+#include <vector>
 
-#include "config/config.hpp"
+#include "proxy/mongo/login.hpp"
 #include "proxy/task.hpp"
 #include "proxy/upstream_types.hpp"
 
@@ -16,7 +18,8 @@ struct LoginOutcome {
   std::string error, code;  // empty: logged in
 };
 
-/// `backend` and `uri` outlive this.
-Task<LoginOutcome> log_in(Backend& backend, const config::MongoUri& uri);
+/// `mechanisms`: what the member says that the user has; empty: nothing said. Keeps the keys of a login that succeeds, and
+/// drops keys that do not fit any more. `backend` outlives this.
+Task<LoginOutcome> log_in(Backend& backend, std::shared_ptr<Login> login, std::vector<std::string> mechanisms);
 
 }  // namespace holdfast::proxy::mongo

@@ -1,1 +1,2 @@
 holdfast_fuzzer(mongo_message SOURCES ${CMAKE_CURRENT_LIST_DIR}/mongo_message_fuzz.cpp LIBRARIES holdfast_mongo_operation_machine)
+holdfast_fuzzer(mongo_login SOURCES ${CMAKE_CURRENT_LIST_DIR}/mongo_login_fuzz.cpp LIBRARIES holdfast_mongo_login)

@@ -8,6 +8,7 @@ import asyncio
 import json
 import os
 import signal
+import ssl
 
 from support.mongo_model import login
 from support.mongo_model.cluster import Cluster, Settings
@@ -28,17 +29,29 @@ def parsed(arguments=None):
     parser.add_argument("--user", action="append", default=[], metavar="DB:NAME:PASSWORD[:ROLE]",
                         help="a user (again for more); with one, logging in is required")
     parser.add_argument("--no-auth", action="store_true", help="users may log in, but need not")
+    parser.add_argument("--tls", nargs=3, metavar=("CERT", "KEY", "CA"), help="TLS only; clients may show a certificate of CA")
     parser.add_argument("--lag-ms", type=int, default=0, help="replication lag (0)")
     return parser.parse_args(arguments)
 
 
+def tls_context(files):
+    if files is None:
+        return None
+    certificate, key, authority = files
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    context.load_verify_locations(authority)
+    context.verify_mode = ssl.CERT_OPTIONAL
+    return context
+
+
 async def main(options):
     settings = Settings(wire=options.wire, set_name=options.set_name, election=options.election_ms / 1000, lag=options.lag_ms / 1000,
-                        auth=bool(options.user) and not options.no_auth)
+                        auth=bool(options.user) and not options.no_auth, tls=tls_context(options.tls))
     cluster = Cluster(options.members + options.arbiters, "standalone" if options.standalone else "replica_set", options.port,
                       options.mongos, options.arbiters, settings)
     for database, name, password, *roles in (one.split(":") for one in options.user):
-        login.create(cluster, database, name, password, roles)
+        login.create(cluster, database, name, password or None, roles)
     control = Control(cluster)
     await cluster.start()
     await control.start(options.control)

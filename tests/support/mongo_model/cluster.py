@@ -25,6 +25,8 @@ class Settings:
         self.shutdown_linger = 0.2
         self.quiesce = 0.5
         self.auth = False
+        self.tls = None
+        self.own_verifier = True
         for name, value in more.items():
             if not hasattr(self, name):
                 raise TypeError(name)

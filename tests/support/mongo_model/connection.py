@@ -116,7 +116,8 @@ class Connection:
         self._dropped = True
         if reset:
             try:
-                self._socket().setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                if self._socket():  # under TLS a connection that is closing has none any more
+                    self._socket().setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             except OSError:
                 pass
             self.writer.transport.abort()

@@ -126,6 +126,8 @@ class Control:
         member = self._member(order)
         for connection in list(member.connections):
             connection.drop(order.get("how", "rst") == "rst")
+        for _ in range(3):  # the sockets are closed by the loop, and this answer must not come before that
+            await asyncio.sleep(0)
 
     async def _do_role(self, order):
         """Makes a member "recovering" or "secondary" again."""

@@ -116,7 +116,8 @@ class Member:
             self._apply(entry)
             if entry.session and index < self.cluster.history_from:
                 self.sessions.forget(entry)
-        self._server = await asyncio.start_server(self._accept, self.cluster.host, self.port, backlog=1024, reuse_address=True)
+        self._server = await asyncio.start_server(self._accept, self.cluster.host, self.port, backlog=1024, reuse_address=True,
+                                                  ssl=self.cluster.settings.tls)
         self.running = True
 
     async def _accept(self, reader, writer):

@@ -201,20 +201,30 @@ TEST(ConnectionKeys, of_mongodb_are_known_there) {
 }
 
 TEST(ConnectionKeys, what_mongodb_does_not_have_yet_is_a_mistake_and_not_passed_over) {
-  for (const char* line : {"pool: session", "upgrade_writes: on", "auth: scram", "users: [{name: b, password_env: X}]"}) {
+  for (const char* line : {"pool: session", "upgrade_writes: on", "auth: scram", "auth_query: {sql: SELECT, user: a, password_env: X}",
+                           "users: [{name: b, scram: \"SCRAM-SHA-1$4096:c2FsdA==$AAAA:AAAA\"}]"}) {
     EXPECT_FALSE(mistakes(mongodb("    " + std::string(line) + "\n")).empty()) << line;
   }
 }
 
-TEST(ConnectionKeys, a_mongodb_uri_with_a_user_needs_trust_because_no_client_is_asked_for_a_login) {
-  const auto with = [](const std::string& uri, const std::string& more) {
-    return mistakes("connections:\n  - {id: m, type: mongodb, listen: \"127.0.0.1:1\", upstream: \"" + uri + "\"" + more + "}\n").size();
+TEST(ConnectionKeys, a_mongodb_connection_logs_clients_in_by_what_it_knows_and_relays_their_logins_otherwise) {
+  const auto of = [](const std::string& uri, const std::string& more) {
+    return good("connections:\n  - {id: m, type: mongodb, listen: \"127.0.0.1:1\", upstream: \"" + uri + "\"" + more + "}\n").connections[0];
   };
-  EXPECT_EQ(with("mongodb://app:pw@db", ""), 1U);
-  EXPECT_EQ(with("mongodb://app@db", ""), 1U);
-  EXPECT_EQ(with("mongodb://app:pw@db", ", auth: passthrough"), 1U);
-  EXPECT_EQ(with("mongodb://app:pw@db", ", auth: trust"), 0U);
-  EXPECT_EQ(with("mongodb://db", ""), 0U);
+  EXPECT_EQ(of("mongodb://db", "").auth, AuthMode::passthrough);
+  EXPECT_EQ(of("mongodb://app:pw@db", "").auth, AuthMode::scram);
+  EXPECT_EQ(of("mongodb://app:pw@db", ", auth: passthrough").auth, AuthMode::passthrough);
+  EXPECT_EQ(of("mongodb://app:pw@db", ", auth: trust").auth, AuthMode::trust);
+  const std::string old = "SCRAM-SHA-1$10000:c2FsdA==$AAAAAAAAAAAAAAAAAAAAAAAAAAA=:AAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+  EXPECT_EQ(of("mongodb://db", ", users: [{name: b, scram: \"" + old + "\"}]").users[0].scram.reveal(), old);
+  EXPECT_EQ(mistakes("connections:\n  - {id: m, type: mongodb, listen: \"127.0.0.1:1\", upstream: \"mongodb://app@db\"}\n").size(), 1U);
+  EXPECT_FALSE(mistakes("connections:\n  - {id: m, type: postgres, listen: \"127.0.0.1:1\", upstream: \"postgres://db/x\", users: [{name: b, "
+                        "scram: \"" + old + "\"}]}\n").empty()) << "PostgreSQL knows SHA-256 only";
+}
+
+TEST(ConnectionKeys, certificates_in_a_mongodb_uri_must_be_there) {
+  EXPECT_EQ(mistakes("connections:\n  - {id: m, type: mongodb, listen: \"127.0.0.1:1\", upstream: "
+                     "\"mongodb://db/?tls=true&tlsCAFile=/no/such/file\"}\n").size(), 1U);
 }
 
 TEST(ConnectionKeys, of_postgres_only_are_unknown_to_mongodb) {

@@ -51,8 +51,29 @@ TEST(MongoUri, options_know_no_case_and_those_of_a_drivers_own_pools_mean_nothin
   EXPECT_TRUE(uri.direct);
 }
 
+TEST(MongoUri, tls_verifies_chain_and_name_unless_it_is_told_otherwise) {
+  EXPECT_FALSE(good("mongodb://db").tls);
+  const auto plain = good("mongodb://db/?ssl=true");
+  EXPECT_TRUE(plain.tls && plain.tls_verify && plain.tls_verify_host);
+  const auto with_authority = good("mongodb://db/?tlsCAFile=%2Fca.pem&tlsAllowInvalidHostnames=true");
+  EXPECT_EQ(with_authority.tls_ca_file, "/ca.pem");
+  EXPECT_TRUE(with_authority.tls && with_authority.tls_verify && !with_authority.tls_verify_host) << "the file means TLS";
+  const auto lax = good("mongodb://db/?tls=true&tlsInsecure=true");
+  EXPECT_FALSE(lax.tls_verify || lax.tls_verify_host);
+}
+
+TEST(MongoUri, names_how_the_proxy_logs_in) {
+  EXPECT_EQ(good("mongodb://a:b@db").mechanism, MongoMechanism::negotiated);
+  EXPECT_EQ(good("mongodb://a:b@db/?authMechanism=SCRAM-SHA-1").mechanism, MongoMechanism::scram_sha_1);
+  const auto by_certificate = good("mongodb://db/?authMechanism=MONGODB-X509&tlsCertificateKeyFile=me.pem");
+  EXPECT_EQ(by_certificate.mechanism, MongoMechanism::x509);
+  EXPECT_EQ(by_certificate.auth_database, "$external");
+}
+
 TEST(MongoUri, what_cannot_be_done_is_refused) {
-  for (const char* text : {"mongodb://db/?tls=true", "mongodb://db/?ssl=true", "mongodb://db/?authMechanism=MONGODB-X509",
+  for (const char* text : {"mongodb://db/?tls=false&tlsCAFile=x", "mongodb://db/?authMechanism=MONGODB-X509",
+                           "mongodb://a:b@db/?authMechanism=MONGODB-X509&tlsCertificateKeyFile=x", "mongodb://a:b@db/?authMechanism=PLAIN",
+                           "mongodb://db/?authMechanism=MONGODB-X509&tlsCertificateKeyFile=x&authSource=admin",
                            "mongodb://db/?loadBalanced=true", "mongodb+srv://db", "mongodb://%2Ftmp%2Fmongodb-27017.sock",
                            "mongodb://a,b/?directConnection=true", "mongodb://db/?noSuchOption=1"}) {
     static_cast<void>(error_of(text));

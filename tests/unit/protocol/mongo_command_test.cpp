@@ -133,17 +133,18 @@ TEST(MongoCommand, cursors_are_read) {
   EXPECT_EQ(killed.command.cursors, (std::vector<std::int64_t>{5, 6}));
 }
 
-TEST(MongoCommand, a_read_preference_wants_tags_unless_any_member_will_do) {
-  const auto preference = [](const std::vector<std::string>& sets) {
-    Writer inner, writer;
-    inner.text("mode", "nearest").array("tags", list_of(sets));
-    Given given(writer.text("find", "c").document("$readPreference", inner.finish()).finish());
-    EXPECT_EQ(given.command.mode, ReadMode::nearest);
-    return given.command.wants_tags;
-  };
-  EXPECT_FALSE(preference({}));
-  EXPECT_TRUE(preference({named("dc")}));
-  EXPECT_FALSE(preference({named("dc"), std::string(empty_document)}));
+TEST(MongoCommand, a_read_preference_has_a_mode_tags_and_a_limit_of_staleness) {
+  Writer east, inner, writer;
+  inner.text("mode", "nearest").array("tags", list_of({east.text("dc", "east").finish(), std::string(empty_document)}));
+  inner.int32("maxStalenessSeconds", 120);
+  const Given given(writer.text("find", "c").document("$readPreference", inner.finish()).finish());
+  EXPECT_EQ(given.command.preference.mode, ReadMode::nearest);
+  EXPECT_EQ(given.command.preference.tags, (std::vector<TagSet>{{{"dc", "east"}}, {}}));
+  EXPECT_EQ(given.command.preference.max_staleness_seconds, 120);
+  Writer without;
+  const Given plain(without.text("find", "c").finish());
+  EXPECT_EQ(plain.command.preference.mode, ReadMode::primary);
+  EXPECT_TRUE(plain.command.preference.tags.empty() && !plain.command.preference.max_staleness_seconds);
 }
 
 TEST(MongoCommand, a_repeated_commit_waits_for_the_majority_and_keeps_its_other_fields) {

@@ -103,6 +103,16 @@ TEST(MongoReply, a_read_is_tried_again_after_the_codes_that_drivers_retry) {
   EXPECT_EQ(verdict(command(Kind::read), failure(96)), Verdict::believed);
 }
 
+TEST(MongoReply, what_a_mongos_tells_of_a_lost_shard_in_write_errors_is_no_answer) {
+  for (const int code : {6, 7, 89, 9001, 133}) {
+    EXPECT_EQ(verdict(numbered(), written(0, {{0, code}})), Verdict::try_again) << code;
+    EXPECT_EQ(verdict(numbered(3), written(1, {{0, 11000}, {2, code}})), Verdict::try_again) << code;
+  }
+  EXPECT_EQ(verdict(command(Kind::write), written(0, {{0, 6}})), Verdict::unknown) << "captured: it had been executed";
+  EXPECT_EQ(verdict(command(Kind::write), written(0, {{0, 133}})), Verdict::believed) << "there was nobody to send it to";
+  EXPECT_EQ(verdict(numbered(), written(0, {{0, 11000}})), Verdict::believed);
+}
+
 TEST(MongoReply, one_that_cannot_be_read_is_never_believed) {
   const auto whole = written(1, {{0, 11000}}, 64);
   for (std::size_t size = 0; size < whole.size(); ++size) {

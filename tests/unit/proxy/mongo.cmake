@@ -3,3 +3,11 @@ holdfast_unit_test(mongo_operation_machine
                    SOURCES ${here}/mongo_operation_machine_test.cpp ${here}/mongo_operation_everywhere_test.cpp
                            ${here}/mongo_members_test.cpp ${here}/mongo_recent_table_test.cpp
                    LIBRARIES holdfast_mongo_operation_machine)
+holdfast_unit_test(mongo_login
+                   SOURCES ${here}/mongo_client_login_test.cpp ${here}/mongo_users_test.cpp
+                   LIBRARIES holdfast_mongo_login)
+find_package(bson-1.0 REQUIRED)
+holdfast_unit_test(mongo_specification
+                   SOURCES ${here}/mongo_specification_test.cpp ${here}/../protocol/mongo_json.cpp
+                   LIBRARIES holdfast_mongo_operation_machine mongo::bson_shared)
+target_compile_definitions(mongo_specification_test PRIVATE DEFAULT_CACHE="${PROJECT_SOURCE_DIR}/build/cache")

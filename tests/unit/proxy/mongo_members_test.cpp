@@ -79,6 +79,20 @@ TEST(MongoMembers, another_kind_or_another_set_is_a_mismatch_and_changes_nothing
   EXPECT_NE(forced.note(0, hello(Type::standalone)), "") << "a mongos face would promise what it cannot keep";
 }
 
+TEST(MongoMembers, a_mongos_is_shown_as_one_and_goes_with_others_of_its_kind_only) {
+  Members members(config_with(2, ""), {});
+  EXPECT_EQ(members.note(0, hello(Type::mongos, 21, "")), "");
+  EXPECT_EQ(members.note(1, hello(Type::mongos, 17, "")), "");
+  members.all_asked();
+  EXPECT_EQ(members.face()->kind, wire::FaceKind::mongos);
+  EXPECT_EQ(members.face()->wire_max, 17);
+  EXPECT_TRUE(members.deduplicates() && members.is_sharded());
+  EXPECT_NE(members.note(1, hello(Type::primary)), "");
+  EXPECT_FALSE(members.is_outdated("000000000001") || members.is_outdated("000000000000")) << "each shard counts for itself";
+  Members of_a_set(config_with(1, "rs"), {});
+  EXPECT_NE(of_a_set.note(0, hello(Type::mongos, 21, "")), "") << "the URI names a set";
+}
+
 TEST(MongoMembers, the_election_of_a_reply_is_outdated_once_a_newer_one_was_seen) {
   Members members(config_with(2), {});
   auto primary = hello(Type::primary);
@@ -113,13 +127,69 @@ TEST(MongoMembers, a_primary_of_an_older_election_is_stale_and_teaches_nothing) 
   EXPECT_FALSE(members.is_stale_primary(secondary));
 }
 
-TEST(MongoMembers, hosts_that_the_uri_does_not_name_are_told) {
-  Members members(config_with(1), {});
+std::vector<std::string> names(const Members& members) {
+  std::vector<std::string> all;
+  for (const auto& host : members.hosts()) all.push_back(host.to_string());
+  return all;
+}
+
+TEST(MongoMembers, hosts_that_the_set_names_are_added_once_and_those_that_it_does_not_name_are_retired) {
+  Members members(config_with(2), {});
   auto primary = hello(Type::primary);
-  primary.hosts = {"h0:27017", "elsewhere:27017"};
+  primary.hosts = {"H0:27017", "elsewhere:27018", "[::1]:27017", "nonsense:x"};
   static_cast<void>(members.note(0, primary));
   static_cast<void>(members.note(0, primary));
-  EXPECT_EQ(members.unlisted(), std::vector<std::string>{"elsewhere:27017"});
+  const std::vector<std::string> all{"h0:27017", "h1:27017", "[::1]:27017", "elsewhere:27018"};
+  EXPECT_EQ(names(members), all);
+  EXPECT_TRUE(members.is_retired(1));
+  EXPECT_FALSE(members.is_retired(0) || members.is_retired(2) || members.is_retired(3));
+  primary.hosts = {"h0:27017", "h1:27017"};
+  static_cast<void>(members.note(0, primary));
+  EXPECT_EQ(names(members), all) << "an index stays one member's";
+  EXPECT_FALSE(members.is_retired(1));
+  EXPECT_TRUE(members.is_retired(3));
+}
+
+TEST(MongoMembers, a_direct_connection_keeps_to_its_host) {
+  auto config = config_with(1);
+  config.mongo.direct = true;
+  Members members(config, {});
+  auto primary = hello(Type::primary);
+  primary.hosts = {"elsewhere:27017"};
+  static_cast<void>(members.note(0, primary));
+  EXPECT_EQ(members.hosts().size(), 1U);
+  EXPECT_FALSE(members.is_retired(0));
+}
+
+TEST(MongoMembers, the_wire_range_is_that_of_those_that_belong_to_the_set) {
+  Members members(config_with(3), {});
+  static_cast<void>(members.note(1, hello(Type::secondary, 9)));
+  auto primary = hello(Type::primary, 21);
+  primary.hosts = {"h0:27017", "h2:27017"};
+  static_cast<void>(members.note(0, primary));
+  members.all_asked();
+  EXPECT_EQ(members.face()->wire_max, 21);
+}
+
+TEST(MongoMembers, a_read_is_for_those_that_are_reachable_and_near) {
+  Members members(config_with(3), {});
+  auto primary = hello(Type::primary);
+  primary.hosts = {"h0:27017", "h1:27017", "h2:27017"};
+  static_cast<void>(members.note(0, primary));
+  static_cast<void>(members.note(1, hello(Type::secondary)));
+  static_cast<void>(members.note(2, hello(Type::secondary)));
+  wire::ReadPreference preference;
+  preference.mode = wire::ReadMode::secondary;
+  EXPECT_EQ(members.select(preference).nearest, (std::vector<std::size_t>{1, 2}));
+  members.note_round_trip(1, std::chrono::milliseconds(2));
+  members.note_round_trip(2, std::chrono::milliseconds(40));
+  EXPECT_EQ(members.select(preference).nearest, (std::vector<std::size_t>{1}));
+  members.note_unreachable(1);
+  EXPECT_EQ(members.select(preference).nearest, (std::vector<std::size_t>{2}));
+  static_cast<void>(members.note(1, hello(Type::secondary)));
+  EXPECT_EQ(members.select(preference).nearest, (std::vector<std::size_t>{1}));
+  preference.max_staleness_seconds = 1;
+  EXPECT_FALSE(members.select(preference).error.empty());
 }
 
 }  // namespace

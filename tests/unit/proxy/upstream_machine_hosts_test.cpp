@@ -204,5 +204,31 @@ TEST(UpstreamHealth, the_answer_about_a_connection_that_is_gone_does_not_touch_i
   EXPECT_FALSE(script.told(EventKind::health_check_failed));
 }
 
+TEST(UpstreamHosts, one_that_is_found_out_later_is_probed_and_taken_when_it_has_the_role) {
+  UpstreamScript script(settings_of(1, Wish::primary));
+  script.connect();
+  script.lose();
+  script.machine.add_endpoint({"db-9", 5432}, script.now);
+  script.take();
+  ASSERT_TRUE(script.probes.contains(1)) << "at once, while there is no primary";
+  script.probe_ends(good(Role::primary), 1);
+  script.attempt_ends(good(Role::primary));
+  EXPECT_EQ(script.machine.state(), State::connected);
+  EXPECT_EQ(script.machine.status().current, "db-9:5432");
+}
+
+TEST(UpstreamHosts, one_that_is_retired_is_neither_probed_nor_attempted_nor_shown_until_it_is_back) {
+  UpstreamScript script(settings_of(2, Wish::primary));
+  script.connect();
+  script.machine.retire(1, true);
+  EXPECT_EQ(script.machine.status().endpoints.size(), 1U);
+  script.lose();
+  EXPECT_FALSE(script.probes.contains(1));
+  script.machine.retire(1, false);
+  script.advance(100ms);
+  EXPECT_TRUE(script.probes.contains(1));
+  EXPECT_EQ(script.machine.status().endpoints.size(), 2U);
+}
+
 }  // namespace
 }  // namespace holdfast::proxy::test

@@ -21,6 +21,20 @@ async def sasl_continue(op):
     return login.proceed(connection, op.doc.get("payload", b""))
 
 
+@command("authenticate", login=False)
+async def authenticate(op):
+    """By the certificate that the client's TLS showed: its subject is a user of $external."""
+    if op.doc.get("mechanism") != "MONGODB-X509":
+        raise CommandError(334, f"Received authentication for mechanism {op.doc.get('mechanism')} which is unknown or not enabled")
+    shown = op.connection.writer.get_extra_info("peercert") or {}
+    subject = ",".join(f"{'CN' if key == 'commonName' else key}={value}" for part in reversed(shown.get("subject", ())) for key, value in part)
+    user = op.member.cluster.users.get(("$external", subject))
+    if user is None or op.doc.get("user") not in (None, subject):
+        raise login.failed()
+    op.connection.users = [user]
+    return {"dbname": "$external", "user": subject}
+
+
 @command("logout", login=False)
 async def logout(op):
     op.connection.users = [one for one in op.connection.users if one.database != op.database]
@@ -85,5 +99,7 @@ async def users_info(op):
     own = {(one.database, one.name) for one in op.connection.users}
     if cluster.settings.auth and not any(map(_is_admin, op.connection.users)) and (not set(keys) <= own or wanted == 1):
         raise CommandError(13, f"not authorized on {op.database} to execute command usersInfo")
+    if op.doc.get("showCredentials") and not cluster.settings.own_verifier and not any(map(_is_admin, op.connection.users)):
+        raise CommandError(13, f"not authorized on {op.database} to execute command usersInfo with showCredentials")
     found = [cluster.users[key] for key in keys if key in cluster.users]
     return {"users": [one.document(bool(op.doc.get("showCredentials"))) for one in found]}

@@ -1,0 +1,166 @@
+"""Members that the URI does not name, members that fall behind or away, and reads that go where their read preference says."""
+
+from collections import Counter
+from contextlib import closing
+
+import pytest
+from pymongo import MongoClient, ReadPreference
+from pymongo.errors import OperationFailure
+from pymongo.read_preferences import Nearest, Secondary, SecondaryPreferred
+
+from support.mongo import ModelSet
+from support.mongo_listener import WatchedClient
+from support.waiting import wait_for
+
+
+@pytest.fixture
+def model():
+    with ModelSet("--members", 3) as one:
+        yield one
+    assert "Traceback" not in one.problems, one.problems
+
+
+def other_primary(model, old):
+    wait_for(lambda: model.primary() not in (None, old), what="another primary")
+
+
+def serve(start_holdfast, uri, **more):
+    return start_holdfast(uri, connection={"type": "mongodb", "reconnect": {"hang_timeout": "500ms", **more}})
+
+
+def finds(model):
+    return [one["commands"].get("find", 0) for one in model.state()["members"]]
+
+
+def roles(model):
+    return [one["role"] for one in model.state()["members"]]
+
+
+def test_one_member_in_the_uri_is_enough_to_find_the_others_when_it_dies(model, start_holdfast):
+    seed = model.primary()
+    proxy = serve(start_holdfast, f"mongodb://{model.members[seed]}/?replicaSet={model.name}")
+    with closing(WatchedClient(proxy.port)) as watched:
+        watched.collection.insert_one({"_id": 1})
+        model.do("kill", member=seed, how="rst")
+        watched.collection.insert_one({"_id": 2})
+        other_primary(model, seed)
+        assert watched.collection.count_documents({}) == 2
+        watched.saw_nothing()
+    assert {one["address"] for one in proxy.state()["endpoints"]} == set(model.members)
+
+
+def test_a_secondary_in_the_uri_leads_to_the_primary(model, start_holdfast):
+    secondary = roles(model).index("secondary")
+    proxy = serve(start_holdfast, f"mongodb://{model.members[secondary]}/?replicaSet={model.name}")
+    with MongoClient("127.0.0.1", proxy.port, w="majority") as client:
+        client.test.things.insert_one({"_id": 1})
+    assert proxy.state()["upstream"] == model.members[model.primary()]
+
+
+def test_reads_go_to_secondaries_where_the_client_wants_that_and_to_the_primary_otherwise(model, start_holdfast):
+    proxy = serve(start_holdfast, model.uri())
+    with closing(WatchedClient(proxy.port)) as watched:
+        watched.collection.insert_one({"_id": 1})
+        for preference, allowed in ((Secondary(), {"secondary"}), (SecondaryPreferred(), {"secondary"}), (Nearest(), {"primary", "secondary"}),
+                                    (ReadPreference.PRIMARY, {"primary"}), (ReadPreference.PRIMARY_PREFERRED, {"primary"})):
+            before = Counter(dict(enumerate(finds(model))))
+            for _ in range(20):
+                assert watched.collection.with_options(read_preference=preference).find_one({"_id": 1})
+            asked = Counter(dict(enumerate(finds(model)))) - before
+            assert sum(asked.values()) == 20
+            assert {roles(model)[member] for member in asked} <= allowed, (preference, asked)
+        watched.saw_nothing()
+
+
+def test_a_cursor_on_a_secondary_goes_on_there(model, start_holdfast):
+    proxy = serve(start_holdfast, model.uri())
+    with closing(WatchedClient(proxy.port)) as watched:
+        watched.collection.insert_many([{"_id": number} for number in range(50)])
+        read = watched.collection.with_options(read_preference=Secondary())
+        assert len(list(read.find(batch_size=7))) == 50
+        watched.saw_nothing()
+
+
+def test_a_read_outlives_the_secondary_that_it_was_sent_to(model, start_holdfast):
+    proxy = serve(start_holdfast, model.uri())
+    with closing(WatchedClient(proxy.port)) as watched:
+        watched.collection.insert_one({"_id": 1})
+        read = watched.collection.with_options(read_preference=Secondary())
+        for victim in [number for number, role in enumerate(roles(model)) if role == "secondary"]:
+            model.do("kill", member=victim, how="rst")
+            for _ in range(5):
+                assert read.find_one({"_id": 1})
+            model.do("start", member=victim)
+            wait_for(lambda: roles(model).count("secondary") == 2, what="two secondaries")
+        watched.saw_nothing()
+
+
+def test_secondary_reads_wait_for_a_secondary_and_say_so_in_the_end(model, start_holdfast):
+    proxy = serve(start_holdfast, model.uri(), hold_timeout="1s")
+    with MongoClient("127.0.0.1", proxy.port) as client:
+        things = client.test.things
+        things.insert_one({"_id": 1})
+        read = things.with_options(read_preference=Secondary())
+        assert read.find_one({"_id": 1})
+        for victim in [number for number, role in enumerate(roles(model)) if role == "secondary"]:
+            model.do("role", member=victim, role="recovering")
+        with pytest.raises(OperationFailure) as raised:
+            read.find_one({"_id": 1})
+        assert raised.value.code in (133, 462), raised.value.details
+
+
+def test_tags_and_staleness_that_no_member_meets_are_an_error_and_nonsense_is_one_at_once(model, start_holdfast):
+    proxy = serve(start_holdfast, model.uri(), hold_timeout="1s")
+    with MongoClient("127.0.0.1", proxy.port) as client:
+        for preference in (Secondary(tag_sets=[{"dc": "nowhere"}]), Nearest(tag_sets=[{"dc": "nowhere"}])):
+            with pytest.raises(OperationFailure) as raised:
+                client.test.things.with_options(read_preference=preference).find_one()
+            assert raised.value.code in (133, 462), raised.value.details
+        command = {"find": "things", "$readPreference": {"mode": "secondary", "maxStalenessSeconds": 5}}
+        with pytest.raises(OperationFailure, match="maxStalenessSeconds") as raised:
+            client.test.command(command)
+        assert raised.value.code == 160
+        assert client.test.things.with_options(read_preference=Secondary(tag_sets=[{"dc": "nowhere"}, {}])).find_one() is None
+
+
+def test_a_step_down_is_noticed_although_no_client_asks_anything(model, start_holdfast):
+    proxy = serve(start_holdfast, model.uri())
+    old = model.primary()
+    model.do("step_down")
+    other_primary(model, old)
+    wait_for(lambda: proxy.state()["isConnected"] and proxy.state()["upstream"] == model.members[model.primary()], deadline=5.0,
+             what="the new primary as the upstream")
+
+
+@pytest.fixture
+def sharded():
+    with ModelSet("--members", 3, "--mongos", 2) as one:
+        yield one
+    assert "Traceback" not in one.problems, one.problems
+
+
+def test_behind_two_mongos_the_death_of_either_is_not_seen(sharded, start_holdfast):
+    proxy = serve(start_holdfast, f"mongodb://{','.join(sharded.mongos)}/")
+    with closing(WatchedClient(proxy.port)) as watched:
+        watched.collection.insert_one({"_id": 1, "n": 0})
+        for number in (1, 2):
+            victim = proxy.state()["upstream"]
+            sharded.do("kill", member=victim, how="rst")
+            assert watched.collection.update_one({"_id": 1}, {"$inc": {"n": 1}}).modified_count == 1
+            assert watched.collection.with_options(read_preference=SecondaryPreferred()).find_one({"_id": 1})
+            with watched.client.start_session() as session:
+                session.with_transaction(lambda within: watched.collection.update_one({"_id": 1}, {"$inc": {"n": 1}}, session=within))
+            sharded.do("start", member=victim)
+            assert watched.collection.find_one({"_id": 1})["n"] == 2 * number
+        watched.saw_nothing()
+
+
+def test_what_a_mongos_hides_of_a_lost_shard_is_sent_again_and_counts_once(sharded, start_holdfast):
+    proxy = serve(start_holdfast, f"mongodb://{','.join(sharded.mongos)}/")
+    with closing(WatchedClient(proxy.port)) as watched:
+        watched.collection.insert_one({"_id": 1, "n": 0})
+        for code in (6, 189, 11602):
+            sharded.do("answer_instead", member="primary", commands=["update"], times=3, code=code, form="writeErrors")
+            assert watched.collection.update_one({"_id": 1}, {"$inc": {"n": 1}}).acknowledged
+        assert watched.collection.find_one({"_id": 1})["n"] == 3
+        watched.saw_nothing()
