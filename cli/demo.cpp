@@ -14,10 +14,8 @@
 #include "cli/demo_proxy.hpp"
 #include "cli/demo_report.hpp"
 #include "cli/demo_stage.hpp"
+#include "cli/demo_subject.hpp"
 #include "cli/demo_view.hpp"
-#include "workload/postgres_binaries.hpp"
-#include "workload/postgres_clients.hpp"
-#include "workload/postgres_server.hpp"
 #include "workload/scratch.hpp"
 
 namespace holdfast::cli {
@@ -27,8 +25,6 @@ using std::chrono::milliseconds;
 
 namespace {
 
-constexpr const char* app_user = "demo";
-constexpr const char* app_database = "demo";
 constexpr milliseconds settle_limit{20'000};  // for the clients to be served, and to finish, after the last outage
 
 /// Takes SIGINT, SIGTERM and SIGHUP from the default handlers for its lifetime, so that the demo can clean up.
@@ -67,7 +63,7 @@ class SignalWatch {
 
 class Demo {
  public:
-  explicit Demo(const DemoOptions& options) : options_(options) {}
+  Demo(const DemoOptions& options, std::unique_ptr<DemoSubject> subject) : options_(options), subject_(std::move(subject)) {}
 
   int run() {
     try {
@@ -83,12 +79,11 @@ class Demo {
   void set_up();
   int perform();
   void kill_again_and_again(Clock::time_point end);
-  void strike();
   void linger();
   [[nodiscard]] bool pass_time(Clock::time_point until);
   [[nodiscard]] DemoResult check();
   int report(const DemoResult& result);
-  [[nodiscard]] std::string psql() const;
+  [[nodiscard]] std::optional<std::uint16_t> entrance() const;
   [[nodiscard]] std::unique_ptr<LiveView> view();
   [[nodiscard]] milliseconds between(int shortest, int longest) {
     return milliseconds(std::uniform_int_distribution(shortest, longest)(generator_));
@@ -100,49 +95,34 @@ class Demo {
   workload::ScratchDirectory scratch_{"holdfast-demo"};
   DemoStage stage_;
   workload::History history_;
-  std::unique_ptr<workload::PostgresServer> server_;
   std::unique_ptr<DemoProxy> proxy_;
-  std::unique_ptr<workload::PostgresWorkload> workload_;
-  std::string version_;
+  std::unique_ptr<DemoSubject> subject_;  // its clients end while the proxy still serves them
+  std::string name_;
   std::minstd_rand generator_{std::random_device{}()};
 };
 
 void Demo::set_up() {
-  const auto binaries = workload::find_postgres(workload::postgres_search());
-  std::printf("starting a throw-away PostgreSQL from %s in %s\n", binaries.c_str(), scratch_.path().c_str());
+  std::printf("starting %s in %s\n", subject_->origin().c_str(), scratch_.path().c_str());
   std::fflush(stdout);
-  server_ = std::make_unique<workload::PostgresServer>(binaries, scratch_.path(), workload::free_port());
-  server_->start();
-  const workload::PostgresTarget app{
-      .port = server_->port(), .user = app_user, .password = workload::random_password(), .database = app_database};
-  {
-    workload::DirectConnection direct(server_->superuser("postgres"));
-    direct.create_login(app_user, app.password);
-    direct.run(std::string("CREATE DATABASE ") + app_database + " OWNER " + app_user);
-    version_ = direct.rows("SHOW server_version").at(0).at(0);
-    workload::DirectConnection owner(server_->superuser(app_database));
-    owner.run("ALTER SCHEMA public OWNER TO " + std::string(app_user));
-    workload::DirectConnection(app).run(workload::workload_schema());
-  }
-  workload::write_private_file(scratch_.path() / "pgpass", "127.0.0.1:*:*:" + std::string(app_user) + ":" + app.password + "\n");
-  auto entrance = app;
+  name_ = subject_->start(scratch_.path());
   if (options_.route == DemoRoute::through_holdfast) {
-    proxy_ = std::make_unique<DemoProxy>(options_.program, scratch_.path(), app);
-    entrance.port = proxy_->port();
+    proxy_ = std::make_unique<DemoProxy>(options_.program, scratch_.path(), subject_->upstream());
   }
-  workload_ = std::make_unique<workload::PostgresWorkload>(entrance, history_);
-  if (!workload_->wait_until_ready(settle_limit)) {
-    const auto clients = workload_->snapshots();
+  subject_->start_clients(entrance(), history_);
+  if (!subject_->clients().wait_until_ready(settle_limit)) {
+    const auto clients = subject_->clients().snapshots();
     const auto late = std::find_if(clients.begin(), clients.end(), [](const auto& client) { return !client.prepared; });
     throw std::runtime_error("the clients do not get to work" +
                              (late == clients.end() ? "" : "; " + late->name + " is at " + late->activity + " " + late->first_complaint));
   }
-  std::printf("PostgreSQL %s, %s, eight clients. While it runs, connect by hand with\n  %s\n", version_.c_str(),
-              proxy_ ? "holdfast in front of it" : "nothing in front of it", psql().c_str());
+  std::printf("%s, %s, eight clients. While it runs, connect by hand with\n  %s\n", name_.c_str(),
+              proxy_ ? "holdfast in front of it" : "nothing in front of it", subject_->by_hand(entrance()).c_str());
   if (proxy_) std::printf("and watch it in a browser at http://127.0.0.1:%u/\n", static_cast<unsigned>(proxy_->admin_port()));
   std::printf("\n");
   std::fflush(stdout);
 }
+
+std::optional<std::uint16_t> Demo::entrance() const { return proxy_ ? std::optional(proxy_->port()) : std::nullopt; }
 
 int Demo::perform() {
   stage_.begin();
@@ -167,25 +147,10 @@ void Demo::kill_again_and_again(Clock::time_point end) {
       return;
     }
     const auto struck = Clock::now();
-    strike();
+    subject_->strike(stage_, [this](milliseconds time) { return pass_time(Clock::now() + time); });
     next = std::max(struck + between(3'000, 5'000), Clock::now() + std::chrono::seconds(1));
   }
   [[maybe_unused]] const bool undisturbed = pass_time(end);
-}
-
-void Demo::strike() {
-  const auto before = stage_.snapshot();
-  // One in four is a crash of a single backend, which PostgreSQL answers by starting anew by itself.
-  if (before.outages() % 4 == 3 && server_->kill_backend(app_user, [&] { stage_.struck(Blow::backend); })) {
-    stage_.up();
-    return;
-  }
-  stage_.struck(Blow::postmaster);
-  server_->kill_postmaster();
-  [[maybe_unused]] const bool undisturbed = pass_time(Clock::now() + between(200, 1'500));
-  stage_.recovering();
-  server_->start();
-  stage_.up();
 }
 
 /// False when a signal came first.
@@ -203,45 +168,45 @@ bool Demo::pass_time(Clock::time_point until) {
 }
 
 void Demo::linger() {
-  workload_->resume();
+  subject_->clients().resume();
   std::printf("\nIt keeps running until Ctrl-C. Connect with\n  %s\nKill the server whenever you like; it is started again:\n"
-              "  kill -9 $(head -1 %s)\n\n",
-              psql().c_str(), (scratch_.path() / "server/data/postmaster.pid").c_str());
+              "  %s\n\n",
+              subject_->by_hand(entrance()).c_str(), subject_->kill_by_hand().c_str());
   std::fflush(stdout);
   const auto shown = view();
   while (pass_time(Clock::now() + milliseconds(100))) {
-    if (!server_->running()) {
+    if (!subject_->is_whole()) {
       stage_.struck(Blow::found_dead);
       // Long enough to be seen in the view.
       if (!pass_time(Clock::now() + std::chrono::seconds(1))) {
         break;
       }
       stage_.recovering();
-      server_->start();
-      stage_.up();
+      subject_->revive();
+      stage_.up("the database is whole again");
     }
   }
-  if (!server_->running()) {
-    server_->start();
-    stage_.up();
+  if (!subject_->is_whole()) {
+    subject_->revive();
+    stage_.up("the database is whole again");
   }
 }
 
 DemoResult Demo::check() {
-  DemoResult result{.server_version = version_, .stage = stage_.snapshot(), .clients = {}, .history = {}, .unserved = {}};
-  if (!workload_->wait_until_served_since(result.stage.recovered, settle_limit)) {
-    for (const auto& client : workload_->snapshots()) {
+  DemoResult result{.database = name_, .heard = subject_->heard(), .stage = stage_.snapshot(), .clients = {}, .history = {}, .unserved = {}};
+  if (!subject_->clients().wait_until_served_since(result.stage.recovered, settle_limit)) {
+    for (const auto& client : subject_->clients().snapshots()) {
       if (client.last_answer <= result.stage.recovered) {
         result.unserved.push_back(client.name);
       }
     }
   }
-  if (!workload_->pause(settle_limit)) {
-    workload_->end();  // What still waits counts as unanswered.
+  if (!subject_->clients().pause(settle_limit)) {
+    subject_->clients().end();  // What still waits counts as unanswered.
     options_.end = DemoEnd::finish;
   }
-  result.history = workload::check_history(history_.snapshot(), workload::stored_writes(server_->superuser(app_database)));
-  result.clients = workload_->snapshots();
+  result.history = workload::check_history(history_.snapshot(), subject_->stored_writes());
+  result.clients = subject_->clients().snapshots();
   return result;
 }
 
@@ -261,31 +226,21 @@ int Demo::report(const DemoResult& result) {
     std::printf("The logs stay in %s.\n", scratch_.path().c_str());
   }
   if (options_.end == DemoEnd::finish) {
-    std::printf("To connect by hand while it runs (--stay leaves it running):\n  %s\n", psql().c_str());
+    std::printf("To connect by hand while it runs (--stay leaves it running):\n  %s\n", subject_->by_hand(entrance()).c_str());
   }
   std::fflush(stdout);
   return faults.empty() ? 0 : 1;
 }
 
-std::string Demo::psql() const {
-  const auto port = proxy_ ? proxy_->port() : server_->port();
-  return "PGPASSFILE=" + (scratch_.path() / "pgpass").string() + " psql \"host=127.0.0.1 port=" + std::to_string(port) +
-         " user=" + app_user + " dbname=" + app_database + "\"";
-}
-
 std::unique_ptr<LiveView> Demo::view() {
-  return std::make_unique<LiveView>([this] { return ViewInput{.stage = stage_.snapshot(), .clients = workload_->snapshots()}; });
+  return std::make_unique<LiveView>([this] { return ViewInput{.stage = stage_.snapshot(), .clients = subject_->clients().snapshots()}; });
 }
 
 }  // namespace
 
-int run_demo(const DemoOptions& options) {
-  if (options.database == DemoDatabase::mongodb) {
-    std::fprintf(stderr, "holdfast demo: the demo for mongodb is not there yet; `holdfast demo postgres` is\n");
-    return 1;
-  }
+int run_demo(const DemoOptions& options, const std::function<std::unique_ptr<DemoSubject>()>& make_subject) {
   try {
-    return Demo(options).run();
+    return Demo(options, make_subject()).run();
   } catch (const std::exception& error) {
     std::fprintf(stderr, "holdfast demo: %s\n", error.what());
     return 1;

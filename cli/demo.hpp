@@ -3,11 +3,13 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
+#include <memory>
 #include <string>
 
 namespace holdfast::cli {
 
-enum class DemoDatabase { postgres, mongodb };
+class DemoSubject;
 
 /// What happens once the table is printed.
 enum class DemoEnd {
@@ -22,7 +24,6 @@ enum class DemoRoute {
 };
 
 struct DemoOptions {
-  DemoDatabase database = DemoDatabase::postgres;
   std::chrono::milliseconds duration{30'000};
   DemoEnd end = DemoEnd::finish;
   DemoRoute route = DemoRoute::through_holdfast;
@@ -32,6 +33,6 @@ struct DemoOptions {
 /// Runs the demo in the foreground: the live view and the table go to stdout, failures to stderr. Call it before any other
 /// thread is started: it takes SIGINT, SIGTERM and SIGHUP for itself while it runs.
 /// Returns the exit code: 0 where no client was disconnected, no write lost or doubled and no answer wrong; else 1.
-[[nodiscard]] int run_demo(const DemoOptions& options);
+[[nodiscard]] int run_demo(const DemoOptions& options, const std::function<std::unique_ptr<DemoSubject>()>& make_subject);
 
 }  // namespace holdfast::cli

@@ -44,17 +44,18 @@ bool is_ready(std::uint16_t port) {
 
 }  // namespace
 
-DemoProxy::DemoProxy(const std::string& program, const std::filesystem::path& directory, const workload::PostgresTarget& upstream)
+DemoProxy::DemoProxy(const std::string& program, const std::filesystem::path& directory, const DemoUpstream& upstream)
     : log_(directory / "holdfast.log"), port_(workload::free_port()), admin_port_(workload::free_port()) {
   const auto password_file = directory / "password";
-  workload::write_private_file(password_file, upstream.password + "\n");
   // The user's own settings are for the user's own databases.
   auto environment = workload::environment_without({"HOLDFAST_", "DB_", "PG"});
-  environment.push_back("HOLDFAST_PASSWORD_FILE=" + password_file.string());
+  if (!upstream.password.empty()) {
+    workload::write_private_file(password_file, upstream.password + "\n");
+    environment.push_back("HOLDFAST_PASSWORD_FILE=" + password_file.string());
+  }
   const auto local = [](std::uint16_t port) { return "127.0.0.1:" + std::to_string(port); };
   process_ = std::make_unique<workload::ChildProcess>(workload::ChildOptions{
-      .arguments = {program, "run", "--upstream",
-                    "postgres://" + upstream.user + "@" + local(upstream.port) + "/" + upstream.database + "?sslmode=disable",
+      .arguments = {program, "run", "--upstream", upstream.uri,
                     "--listen", local(port_), "--admin", local(admin_port_)},
       .environment = std::move(environment),
       .output_file = log_});

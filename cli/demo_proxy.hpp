@@ -6,8 +6,8 @@
 #include <memory>
 #include <string>
 
+#include "cli/demo_subject.hpp"
 #include "workload/child_process.hpp"
-#include "workload/postgres_session.hpp"
 
 namespace holdfast::cli {
 
@@ -16,7 +16,7 @@ class DemoProxy {
  public:
   /// Starts `program` with `upstream` behind it and waits until /readyz says 200. The password travels in a file of mode 0600
   /// in `directory`, where holdfast.log is too. Throws std::runtime_error with the end of that log.
-  DemoProxy(const std::string& program, const std::filesystem::path& directory, const workload::PostgresTarget& upstream);
+  DemoProxy(const std::string& program, const std::filesystem::path& directory, const DemoUpstream& upstream);
 
   [[nodiscard]] std::uint16_t port() const { return port_; }
   [[nodiscard]] std::uint16_t admin_port() const { return admin_port_; }

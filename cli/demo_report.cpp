@@ -31,8 +31,12 @@ std::string longest_hold(const DemoResult& result) {
 }
 
 std::string outages(const StageSnapshot& stage) {
-  std::string text = std::to_string(stage.outages()) + " (server killed " + std::to_string(stage.postmaster_kills) +
-                     " times, one backend " + std::to_string(stage.backend_kills);
+  std::string text = std::to_string(stage.outages());
+  if (stage.primary_kills + stage.stepdowns > 0) {
+    text += " (primary killed " + std::to_string(stage.primary_kills) + " times, stepped down " + std::to_string(stage.stepdowns);
+  } else {
+    text += " (server killed " + std::to_string(stage.postmaster_kills) + " times, one backend " + std::to_string(stage.backend_kills);
+  }
   if (stage.found_dead > 0) {
     text += ", killed by hand " + std::to_string(stage.found_dead);
   }
@@ -43,7 +47,7 @@ std::string outages(const StageSnapshot& stage) {
 
 std::string demo_table(const DemoResult& result) {
   const auto all = workload::add_up(result.clients);
-  std::string table = row("database", "PostgreSQL " + result.server_version);
+  std::string table = row("database", result.database);
   table += row("sessions", std::to_string(all.sessions));
   table += row("disconnections", std::to_string(all.disconnections));
   if (all.refused_logins > 0) {
@@ -58,7 +62,7 @@ std::string demo_table(const DemoResult& result) {
   for (const auto& [code, count] : all.errors) {
     table += row("errors " + (code.empty() ? "(no code)" : code), std::to_string(count) + "  " + std::string(workload::meaning_of(code)));
   }
-  table += row("notifications", std::to_string(all.notifications) + " heard, " + std::to_string(all.warnings) + " warnings");
+  table += row(result.heard, std::to_string(all.notifications) + " heard, " + std::to_string(all.warnings) + " warnings");
   table += row("wrong answers", std::to_string(all.wrong_answers));
   table += row("writes acknowledged", std::to_string(result.history.acknowledged));
   table += row("writes lost", count_and_ids(result.history.lost));

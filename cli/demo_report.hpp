@@ -12,7 +12,8 @@ namespace holdfast::cli {
 
 /// All that the verdict rests on.
 struct DemoResult {
-  std::string server_version;
+  std::string database;             // its name and version
+  std::string heard = "notifications";  // what the clients hear without asking
   StageSnapshot stage;
   std::vector<workload::ClientSnapshot> clients;
   workload::HistoryVerdict history;

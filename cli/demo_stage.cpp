@@ -42,6 +42,14 @@ void DemoStage::struck(Blow blow) {
       ++now_.backend_kills;
       tell("kill -9 of one backend: the server ends all others and recovers");
       break;
+    case Blow::primary:
+      ++now_.primary_kills;
+      tell("kill -9 of the primary");
+      break;
+    case Blow::stepdown:
+      ++now_.stepdowns;
+      tell("the primary steps down");
+      break;
     case Blow::found_dead:
       ++now_.found_dead;
       tell("the server was killed by hand");
@@ -55,13 +63,13 @@ void DemoStage::recovering() {
   now_.since = Clock::now();
 }
 
-void DemoStage::up() {
+void DemoStage::up(const std::string& what) {
   const std::lock_guard lock(mutex_);
   now_.server = ServerState::up;
   now_.since = now_.recovered = Clock::now();
   const auto outage = now_.recovered - struck_;
   now_.longest_outage = std::max(now_.longest_outage, std::chrono::duration_cast<std::chrono::milliseconds>(outage));
-  tell("the server accepts logins again after " + seconds(outage));
+  tell(what + " after " + seconds(outage));
 }
 
 StageSnapshot DemoStage::snapshot() const {

@@ -20,13 +20,15 @@ struct StageSnapshot {
   workload::Clock::time_point recovered{};   // when it last came up after an outage
   std::size_t postmaster_kills = 0;
   std::size_t backend_kills = 0;
+  std::size_t primary_kills = 0;             // of a replica set
+  std::size_t stepdowns = 0;
   std::size_t found_dead = 0;                // killed by somebody else, with --stay
   std::chrono::milliseconds longest_outage{0};
   std::vector<std::string> events{};         // in order, each with its time
-  [[nodiscard]] std::size_t outages() const { return postmaster_kills + backend_kills + found_dead; }
+  [[nodiscard]] std::size_t outages() const { return postmaster_kills + backend_kills + primary_kills + stepdowns + found_dead; }
 };
 
-enum class Blow { postmaster, backend, found_dead };
+enum class Blow { postmaster, backend, primary, stepdown, found_dead };
 
 class DemoStage {
  public:
@@ -35,7 +37,8 @@ class DemoStage {
   void event(const std::string& text);
   void struck(Blow blow);     // the server is down from now on
   void recovering();
-  void up();
+  /// `what` is so again, as a sentence without its end.
+  void up(const std::string& what);
   [[nodiscard]] StageSnapshot snapshot() const;
 
  private:

@@ -12,6 +12,8 @@
 #include <string>
 
 #include "cli/demo.hpp"
+#include "cli/demo_mongo_program.hpp"
+#include "cli/demo_postgres.hpp"
 #include "cli/logging.hpp"
 #include "cli/remote_flags.hpp"
 #include "cli/runtime.hpp"
@@ -113,10 +115,11 @@ int main(int argc, char** argv) {
 
   auto* demo_command = app.add_subcommand("demo", "Kills a throw-away database again and again under a workload");
   DemoOptions demo;
-  std::string database = "postgres", duration = "30s";
+  std::string database = "postgres", duration = "30s", model;
   bool stay = false;
   demo_command->add_option("database", database, "postgres or mongodb")->check(CLI::IsMember({"postgres", "mongodb"}));
   demo_command->add_option("--for", duration, "How long, as in 30s or 2m");
+  demo_command->add_option("--model", model, "mongodb: the program of a model replica set, for where there is no mongod");
   demo_command->add_flag("--stay", stay, "Keep running afterwards, for a look by hand");
 
   auto* ledger_command = app.add_subcommand("ledger", "Prints the SQL that exactly_once: on needs in each database");
@@ -143,10 +146,9 @@ int main(int argc, char** argv) {
     std::cerr << "holdfast: --for " << duration << ": write 30s or 2m\n";
     return exit_configuration;
   }
-  demo.database = database == "postgres" ? DemoDatabase::postgres : DemoDatabase::mongodb;
   demo.duration = *length;
   demo.end = stay ? DemoEnd::stay : DemoEnd::finish;
-  return run_demo(demo);
+  return database == "mongodb" ? run_mongo_demo_program(demo, model) : run_demo(demo, postgres_demo);
 }
 
 }  // namespace

@@ -9,6 +9,13 @@ namespace holdfast::workload {
 namespace {
 
 constexpr std::array documented{
+    // MongoDB
+    DocumentedError{"133", Reaction::wait_then_run_again, "no primary within the hold timeout: run it again later"},
+    DocumentedError{"251", Reaction::run_again, "transaction lost before its commit: run it again"},
+    DocumentedError{"43", Reaction::run_again, "cursor lost with its server: open it again"},
+    DocumentedError{"462", Reaction::wait_then_run_again, "no primary within the hold timeout: run it again later"},
+    DocumentedError{"6", Reaction::look_then_run_again, "outcome unknown: look, and run it again if it is not there"},
+    // PostgreSQL
     DocumentedError{"08007", Reaction::look_then_run_again, "outcome unknown: look, and run it again if it is not there"},
     DocumentedError{"40001", Reaction::run_again, "transaction lost before its commit: run it again"},
     DocumentedError{"57014", Reaction::run_again, "statement ended by an administrator: run it again"},

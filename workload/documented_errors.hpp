@@ -1,4 +1,4 @@
-// The errors that a client of holdfast for PostgreSQL must expect, and what it does about each. Talks to nobody.
+// The errors that a client of holdfast must expect, of PostgreSQL and of MongoDB, and what it does about each. Talks to nobody.
 #pragma once
 
 #include <span>
@@ -15,12 +15,12 @@ enum class Reaction {
 };
 
 struct DocumentedError {
-  std::string_view code;  // SQLSTATE
+  std::string_view code;  // SQLSTATE, or MongoDB's number
   Reaction reaction;
   std::string_view meaning;
 };
 
-/// All of them, in the order of their codes.
+/// All of them.
 [[nodiscard]] std::span<const DocumentedError> documented_errors();
 /// `complain` for a code that is not among them.
 [[nodiscard]] Reaction reaction_to(std::string_view code);

@@ -143,68 +143,18 @@ PostgresWorkload::PostgresWorkload(const PostgresTarget& target, History& histor
 
 PostgresWorkload::~PostgresWorkload() { end(); }
 
-void PostgresWorkload::end() {
-  control_.stop();
-  // A statement that is only just under way is no fault of anybody's.
-  [[maybe_unused]] const bool all_ended = wait_until(milliseconds(2'000), [&] { return running_ == 0; });
-  control_.abandon();
-  for (const auto& client : clients_) {
-    if (client->thread.joinable()) {
-      client->thread.join();
-    }
-  }
-}
-
 void PostgresWorkload::add(const std::string& name, const PostgresTarget& target,
                            const std::function<std::unique_ptr<ClientProgram>(ClientContext)>& make) {
-  auto& client = *clients_.emplace_back(std::make_unique<Client>(name));
-  client.program = make(ClientContext{client.record, control_, history_});
-  ++running_;
-  client.thread = std::thread([this, &client, target] {
-    PostgresSession session(target, client.record, control_, [&](PostgresSession& fresh) {
-      client.program->prepare(fresh);
-      client.record.ready();
+  ClientThreads::add(name, [this, target, make](ClientRecord& record) -> Step {
+    const std::shared_ptr<ClientProgram> program = make(ClientContext{record, control(), history_});
+    const auto session = std::make_shared<PostgresSession>(target, record, control(), [program, &record](PostgresSession& fresh) {
+      program->prepare(fresh);
+      record.ready();
     });
-    while (!control_.stopping()) {
-      if (control_.pausing()) {
-        client.record.parked();
-        control_.park();
-        client.record.resumed();
-      } else if (session.ensure_open()) {
-        client.program->step(session);
-      }
-    }
-    --running_;
+    return [program, session] {
+      if (session->ensure_open()) program->step(*session);
+    };
   });
-}
-
-bool PostgresWorkload::wait_until_ready(milliseconds limit) const {
-  return wait_until(limit, [&] {
-    return std::all_of(clients_.begin(), clients_.end(), [](const auto& client) { return client->record.snapshot().prepared; });
-  });
-}
-
-bool PostgresWorkload::wait_until_served_since(Clock::time_point moment, milliseconds limit) const {
-  return wait_until(limit, [&] {
-    return std::all_of(clients_.begin(), clients_.end(), [&](const auto& client) {
-      return client->record.snapshot().last_answer > moment;
-    });
-  });
-}
-
-bool PostgresWorkload::pause(milliseconds limit) {
-  control_.pause();
-  return control_.wait_until_parked(clients_.size(), limit);
-}
-
-void PostgresWorkload::resume() { control_.resume(); }
-
-std::vector<ClientSnapshot> PostgresWorkload::snapshots() const {
-  std::vector<ClientSnapshot> all;
-  for (const auto& client : clients_) {
-    all.push_back(client->record.snapshot());
-  }
-  return all;
 }
 
 }  // namespace holdfast::workload

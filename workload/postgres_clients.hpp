@@ -2,13 +2,12 @@
 // connection and handles the documented errors. They judge answers, not histories.
 #pragma once
 
-#include <atomic>
 #include <functional>
 #include <memory>
 #include <string>
-#include <thread>
 #include <vector>
 
+#include "workload/client_threads.hpp"
 #include "workload/control.hpp"
 #include "workload/history.hpp"
 #include "workload/postgres_session.hpp"
@@ -51,37 +50,18 @@ enum class WriterManner { simple_transactions, prepared_transactions, autocommit
 Reply until_answered(Control& control, const std::function<Reply()>& statement);
 
 /// The eight clients of the demo, each on a thread and a connection of its own.
-class PostgresWorkload {
+class PostgresWorkload : public ClientThreads {
  public:
   /// Starts them. `history` outlives this.
   PostgresWorkload(const PostgresTarget& target, History& history);
+  /// Ends them before what they use goes.
   ~PostgresWorkload();
 
-  /// Whether each client has finished its preparation within `limit`.
-  [[nodiscard]] bool wait_until_ready(milliseconds limit) const;
-  /// Whether each client has had an answer since `moment` within `limit`.
-  [[nodiscard]] bool wait_until_served_since(Clock::time_point moment, milliseconds limit) const;
-  /// Lets every write come to a known outcome, then holds the clients; false when some do not get there within `limit`.
-  [[nodiscard]] bool pause(milliseconds limit);
-  void resume();
-  /// Ends the clients. Whatever is still under way after 2 s is given up and counted as unanswered.
-  void end();
-  [[nodiscard]] std::vector<ClientSnapshot> snapshots() const;
-
  private:
-  struct Client {
-    explicit Client(std::string name) : record(std::move(name)) {}
-    ClientRecord record;
-    std::unique_ptr<ClientProgram> program;
-    std::thread thread;
-  };
   void add(const std::string& name, const PostgresTarget& target,
            const std::function<std::unique_ptr<ClientProgram>(ClientContext)>& make);
 
-  Control control_;
   History& history_;
-  std::atomic<std::size_t> running_ = 0;  // threads
-  std::vector<std::unique_ptr<Client>> clients_;
 };
 
 }  // namespace holdfast::workload

@@ -106,6 +106,12 @@ void ClientRecord::disconnected(const std::string& reason) {
   complain("disconnected during " + now_.activity + ": " + reason);
 }
 
+void ClientRecord::noticed_loss(const std::string& reason) {
+  const std::lock_guard lock(mutex_);
+  ++now_.disconnections;
+  complain(reason);
+}
+
 void ClientRecord::login_refused(const std::string& reason) {
   const std::lock_guard lock(mutex_);
   ++now_.refused_logins;

@@ -65,6 +65,7 @@ class ClientRecord {
   void parked();
   void resumed();
   void disconnected(const std::string& reason);
+  void noticed_loss(const std::string& reason);  // by the driver, on any thread, whatever its client is at: a disconnection too
   void login_refused(const std::string& reason);
   void unanswered();
   void write_acknowledged();

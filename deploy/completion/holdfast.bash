@@ -46,7 +46,7 @@ _holdfast() {
     "") words="run check demo ledger status reconnect pause resume events config health --version --help" ;;
     run) words="--config --upstream --listen --admin --set --help" ;;
     check) words="--config --help" ;;
-    demo) words="postgres mongodb --for --stay --help" ;;
+    demo) words="postgres mongodb --for --model --stay --help" ;;
     status) words="--admin --token-file --ca-file --cert-file --key-file --json --watch --help" ;;
     events) words="--admin --token-file --ca-file --cert-file --key-file --follow --since --json --help" ;;
     config | health) words="--admin --token-file --ca-file --cert-file --key-file --help" ;;

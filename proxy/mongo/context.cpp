@@ -106,7 +106,8 @@ Task<Context::Found> Context::log_in(Grant grant, std::shared_ptr<Login> login, 
   auto outcome = outcome_of(made);
   using Type = wire::MemberHello::Type;
   const auto type = made.hello.type;
-  if (made.backend && type != Type::primary && type != Type::standalone && type != Type::mongos) {
+  const bool writable = (type == Type::primary && !members.is_stale_primary(made.hello)) || type == Type::standalone || type == Type::mongos;
+  if (made.backend && !writable) {
     outcome.failure = Failure::unfit;
     outcome.error = grant.address.to_string() + " is no primary any more";
     made.backend.reset();

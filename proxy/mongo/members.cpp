@@ -49,7 +49,7 @@ std::string Members::note(std::size_t member, const wire::MemberHello& hello, Ti
   known_[member].reachable = true;
   topology_.update(hosts_[member].to_string(), hello);
   follow_topology();
-  if (hello.type == Type::primary && !hello.election_id.empty()) {
+  if (hello.type == Type::primary && !hello.election_id.empty() && !is_stale_primary(hello)) {
     if (hello.set_version != set_version_) {
       set_version_ = hello.set_version;
       newest_election_ = hello.election_id;
@@ -161,6 +161,11 @@ void Members::refresh_face() {
   if (same) return;
   ++next.version.counter;
   face_ = next;
+}
+
+bool Members::is_stale_primary(const wire::MemberHello& hello) const {
+  return hello.type == Type::primary && !hello.election_id.empty() && hello.set_version <= set_version_ &&
+         hello.election_id < newest_election_;
 }
 
 bool Members::is_outdated(std::string_view election_id) {

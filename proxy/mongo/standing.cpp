@@ -74,6 +74,11 @@ Outcome MongoStanding::Impl::outcome_of(std::size_t index, const wire::MemberHel
   using Type = wire::MemberHello::Type;
   Outcome outcome;
   outcome.identity = hello.set_name;
+  if (members.is_stale_primary(hello)) {
+    outcome = failed(Failure::unfit, name + " takes itself for the primary, and another was elected after it");
+    outcome.role = Role::standby;
+    return outcome;
+  }
   switch (hello.type) {
     case Type::primary:
     case Type::standalone:

@@ -140,6 +140,14 @@ class Test_crud:
             with pytest.raises(NotPrimaryError):
                 one.test.c.insert_one({})
 
+    def test_a_filter_that_nests_deep_is_answered_at_once(self, client):
+        nested = 1
+        for _ in range(90):
+            nested = {"a": nested}
+        client.test.c.insert_one({"_id": 1, "a": nested})
+        with pymongo.timeout(5):
+            assert client.test.c.find_one({"a": nested})["_id"] == 1
+
 
 class Test_retryable_writes:
     def test_a_write_goes_on_after_a_stepdown(self, model, client):
@@ -433,6 +441,60 @@ class Test_majority_and_rollback:
         client.test.c.insert_one({"_id": 1})
         assert client.test.c.find_one() == {"_id": 1}
         assert client.test.get_collection("c", read_concern=ReadConcern("majority")).find_one() is None
+
+
+class Test_history:
+    def test_a_thawed_primary_that_hears_of_its_successor_by_a_write_is_none_any_more(self, model, client):
+        """A write that the new primary hands over may reach it before any heartbeat does."""
+        old = model.primary()
+        model.do("freeze", member=old)
+        wait_for(lambda: model.primary() not in (None, old), what="another primary")
+        model.do("set", settings={"heartbeat": 1.0})
+        try:
+            model.do("thaw", member=old, silent=0)
+            client.test.get_collection("c", write_concern=MAJORITY).insert_one({"_id": "handed over"})
+            assert model.state(None)["members"][old]["role"] == "secondary"
+        finally:
+            model.do("set", settings={"heartbeat": 0.05})
+        assert settled(model)
+
+    def test_majority_writes_survive_every_fault_exactly_once(self, model, client):
+        """Four writers under kills, stepdowns, freezes and partitions: what was acknowledged is there once, and the history agrees."""
+        client.test.get_collection("c", write_concern=MAJORITY).insert_many([{"_id": number, "ids": []} for number in range(4)])
+        since = model.do("history")["entries"][-1]["op"]
+        acknowledged, stop = [[] for _ in range(4)], threading.Event()
+        impatient = MongoClient(model.uri(socketTimeoutMS=1000, connectTimeoutMS=500, heartbeatFrequencyMS=500))
+
+        def write(number):
+            collection = impatient.test.get_collection("c", write_concern=MAJORITY)
+            for identity in range(100_000):
+                if stop.is_set():
+                    return
+                try:
+                    collection.update_one({"_id": number}, {"$push": {"ids": identity}})
+                    acknowledged[number].append(identity)
+                except PyMongoError:
+                    pass  # Unknown: it may be there or not.
+        writers = [threading.Thread(target=write, args=(number,)) for number in range(4)]
+        for one in writers:
+            one.start()
+        for fault, cure in (("step_down", None), ("kill", "start"), ("freeze", "thaw"), ("partition", "heal")):
+            before = sum(map(len, acknowledged))
+            old = model.primary()
+            model.do(fault, member=old)
+            wait_for(lambda: sum(map(len, acknowledged)) > before + 20, what=f"writes after {fault}", deadline=30)
+            if cure:
+                model.do(cure, member=old)
+            wait_for(lambda: settled(model), what=f"a whole set after {cure}")
+        stop.set()
+        [one.join(30) for one in writers]
+        impatient.close()
+        for number in range(4):
+            stored = client.test.c.find_one({"_id": number})["ids"]
+            assert len(stored) == len(set(stored)) and set(acknowledged[number]) <= set(stored), "doubled or lost"
+        entries = [one for one in model.do("history", since=since)["entries"] if one["command"] == "update"]
+        assert not [one for one in entries if one["acknowledged"] == "majority" and (one["rolled_back"] or one["lost"])]
+        assert sum(one["acknowledged"] == "majority" for one in entries) >= sum(map(len, acknowledged))
 
 
 class Test_fail_points:

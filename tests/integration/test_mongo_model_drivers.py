@@ -2,60 +2,19 @@
 
 import json
 import os
-import pathlib
-import shutil
 import subprocess
 
 import pytest
 from pymongo import MongoClient
 
 from support.mongo import ModelSet
-from support.postgres import CACHE
+from support.mongo_drivers import command
 from support.waiting import wait_for
 
 pytestmark = pytest.mark.fault_free
-HERE = pathlib.Path(__file__).resolve().parent / "drivers"
-BUILT = CACHE / "drivers"
 
 
-def node():
-    assert (BUILT / "mongo_node" / "node_modules" / "mongodb").exists()
-    return [required("node"), str(HERE / "mongo_node" / "survivor.js")], {"NODE_PATH": str(BUILT / "mongo_node" / "node_modules")}
-
-
-def go():
-    assert (BUILT / "mongo_go" / "survivor").exists()
-    return [str(BUILT / "mongo_go" / "survivor")], {}
-
-
-def java():
-    assert (BUILT / "mongo_java" / "Survivor.class").exists()
-    return [required("java"), "-XX:TieredStopAtLevel=1", "-cp", f"{BUILT / 'mongo_java'}:{BUILT / 'mongo_java'}/*", "Survivor"], {}
-
-
-def required(program):
-    path = shutil.which(program)
-    assert path
-    return path
-
-
-DRIVERS = {"node": node, "go": go, "java": java}
-
-
-def command(name):
-    """How the program is started; skips, with the reason of the installation, where it could not be built."""
-    try:
-        return DRIVERS[name]()
-    except AssertionError:
-        missing = CACHE / "missing"
-        words = missing.read_text(encoding="utf-8").splitlines() if missing.exists() else []
-        reason = next((line for line in words if line.startswith(f"mongo_{name}:")), None)
-        if reason is None:
-            raise
-        pytest.skip(reason)
-
-
-@pytest.mark.parametrize("name", DRIVERS)
+@pytest.mark.parametrize("name", ["node", "go", "java"])
 def test_a_driver_works_through_a_stepdown_and_a_kill(name):
     arguments, environment = command(name)
     with ModelSet("--members", 3) as model, MongoClient(model.uri()) as client:

@@ -3,6 +3,8 @@
 from pymongo import MongoClient, monitoring
 from pymongo.write_concern import WriteConcern
 
+from support.waiting import wait_for
+
 
 class Noticed(monitoring.ServerHeartbeatListener, monitoring.ServerListener, monitoring.ConnectionPoolListener, monitoring.CommandListener):
     """SDAM, CMAP and command events of one client. `trouble` must stay empty while the proxy does what it promises."""
@@ -78,7 +80,13 @@ class WatchedClient:
         self.collection = self.client.test.things
         self.unsafe = self.client.test.get_collection("things", write_concern=WriteConcern(0))
 
+    def hear_out(self):
+        """Waits until the driver has told all that it knows of its servers: it does so from a queue, up to a second late."""
+        queue = self.client._topology._events  # pylint: disable=protected-access
+        wait_for(lambda: queue is None or queue.empty(), deadline=5.0, what="the driver's events")
+
     def saw_nothing(self):
+        self.hear_out()
         assert not self.noticed.trouble, "\n".join(self.noticed.trouble)
 
     def close(self):

@@ -40,6 +40,7 @@ OWNERS = {
     "Beast": (r"boost/beast", r"admin/|cli/(remote|admin_client)[a-z_]*\.cpp|tests/unit/admin/|cmake/asio\.cpp"),
     "Boost.JSON": (r"boost/json", r"admin/|cli/|tests/unit/admin/"),
     "prometheus-cpp": (r"prometheus/", r"admin/|tests/unit/admin/"),
+    "libmongoc": (r"mongoc", r"workload/mongo"),
     "libpq": (r"(libpq-fe|libpq/|postgresql/)", r"health/|workload/|tests/"),
     "OpenSSL": (r"openssl/", r"crypto/|proxy/(\w+/)*(tls|stream)[a-z_]*\.[ch]pp|tests/unit/(crypto|proxy)/|cmake/"),
     "Asio": (r"boost/asio", r"proxy/|health/|admin/|cli/|tests/|cmake/|bench/"),

@@ -106,6 +106,9 @@ class Cluster:
             return
         for member in self.data_members():
             if member is not primary and self.reach(primary, member) and not member.hold and member.term <= primary.term:
+                # Who hears of a newer term so, and not by a heartbeat, is no primary any more either.
+                if member.term < primary.term and member.role == PRIMARY:
+                    member.step_down(primary.index)
                 member.term = primary.term
                 member.pull(primary)
                 primary.acked[member.index] = len(primary.log)

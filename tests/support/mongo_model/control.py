@@ -160,10 +160,11 @@ class Control:
                 "members": [one(member) for member in self.cluster.members + self.cluster.routers]}
 
     async def _do_history(self, order):
-        """What was applied, acknowledged, rolled back; `since` an op number. `lost` are entries that the primary does not have."""
+        """What was applied, acknowledged, rolled back; `since` an op number, `brief` without the documents. `lost` are entries that
+        the primary does not have."""
         primary = self.cluster.primary()
         there = {entry.number for entry in primary.log} if primary else set()
-        entries = self.cluster.history.shown(order.get("since", 0))
+        entries = self.cluster.history.shown(order.get("since", 0), bool(order.get("brief")))
         for entry in entries:
             entry["lost"] = entry["op"] not in there
         return {"totals": self.cluster.history.totals(), "entries": [] if order.get("totals_only") else entries}

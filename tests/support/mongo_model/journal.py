@@ -27,11 +27,11 @@ class Entry:
     def optime(self):
         return {"ts": self.ts, "t": Int64(self.term)}
 
-    def as_history(self):
-        """What the control port shows of it."""
+    def as_history(self, brief=False):
+        """What the control port shows of it; `brief`: of each document its _id only."""
         shown = {"op": self.number, "command": self.command, "member": self.member, "term": self.term,
                  "ts": [self.ts.time, self.ts.inc], "acknowledged": self.acknowledged, "rolled_back": self.rolled_back,
-                 "operations": [[one[0]] + [_plain(part) for part in one[1:]] for one in self.operations]}
+                 "operations": [_brief(one) if brief else [one[0]] + [_plain(part) for part in one[1:]] for one in self.operations]}
         if self.session:
             lsid, number, statements = self.session
             shown["session"] = {"lsid": lsid[0].hex(), "txnNumber": int(number),
@@ -41,6 +41,14 @@ class Entry:
 
 def _plain(value):
     return json.loads(json_util.dumps(value, json_options=json_util.RELAXED_JSON_OPTIONS))
+
+
+def _brief(operation):
+    """[kind, namespace, _id] of an operation on a document, [kind, command] of a command."""
+    kind, *rest = operation
+    if kind == "c":
+        return [kind, next(iter(rest[0]))]
+    return [kind, rest[0], _plain(rest[1] if kind == "d" else rest[1]["_id"])]
 
 
 class Clock:
@@ -72,8 +80,8 @@ class History:
     def add(self, entry):
         self.entries.append(entry)
 
-    def shown(self, since=0):
-        return [one.as_history() for one in self.entries if one.number > since]
+    def shown(self, since=0, brief=False):
+        return [one.as_history(brief) for one in self.entries if one.number > since]
 
     def totals(self):
         return {"applied": len(self.entries), "acknowledged": sum(1 for one in self.entries if one.acknowledged),

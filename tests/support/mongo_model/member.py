@@ -121,6 +121,9 @@ class Member:
         self.running = True
 
     async def _accept(self, reader, writer):
+        if not self.running:  # accepted by a process that has died since
+            writer.transport.abort()
+            return
         connection = Connection(self, reader, writer, next(self.connection_numbers))
         self.connections.add(connection)
         try:

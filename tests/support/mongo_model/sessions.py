@@ -75,6 +75,8 @@ class Sessions:
 
     def lock(self, transaction, namespace, identity, current):
         """Holds one document for a transaction, or fails with 112 as a server does at once."""
+        if transaction.done.done():  # ended by another connection while this statement was under way: nobody would let go again
+            raise CommandError(251, f"Transaction {transaction.number} has been aborted.")
         key = (namespace, sort_key(identity))
         holder = self.locks.get(key)
         before = transaction.seen.get(namespace)

@@ -57,7 +57,8 @@ def sort_key(value):
     if isinstance(value, DBRef):
         value = dict(value.as_doc())
     if isinstance(value, dict):
-        return (20, tuple((sort_key(one)[0], name, sort_key(one)) for name, one in value.items()))
+        keys = [(name, sort_key(one)) for name, one in value.items()]
+        return (20, tuple((key[0], name, key) for name, key in keys))
     if isinstance(value, (list, tuple)):
         return (25, tuple(sort_key(one) for one in value))
     if isinstance(value, (bytes, Binary)):

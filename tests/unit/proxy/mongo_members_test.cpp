@@ -106,6 +106,27 @@ TEST(MongoMembers, the_election_of_a_reply_is_outdated_once_a_newer_one_was_seen
   EXPECT_TRUE(members.is_outdated("000000000002"));
 }
 
+TEST(MongoMembers, a_primary_of_an_older_election_is_stale_and_teaches_nothing) {
+  Members members(config_with(2), {});
+  auto primary = hello(Type::primary);
+  primary.election_id = "000000000002";
+  primary.set_version = 1;
+  EXPECT_FALSE(members.is_stale_primary(primary));
+  static_cast<void>(members.note(0, primary));
+  EXPECT_FALSE(members.is_stale_primary(primary));
+  auto older = primary;
+  older.election_id = "000000000001";
+  EXPECT_TRUE(members.is_stale_primary(older));
+  static_cast<void>(members.note(1, older));
+  EXPECT_TRUE(members.is_outdated("000000000001"));
+  EXPECT_FALSE(members.is_outdated("000000000002"));
+  older.set_version = 2;
+  EXPECT_FALSE(members.is_stale_primary(older)) << "elections are compared within one configuration";
+  auto secondary = older;
+  secondary.type = Type::secondary;
+  EXPECT_FALSE(members.is_stale_primary(secondary));
+}
+
 std::vector<std::string> names(const Members& members) {
   std::vector<std::string> all;
   for (const auto& host : members.hosts()) all.push_back(host.to_string());

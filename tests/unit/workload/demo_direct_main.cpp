@@ -4,6 +4,7 @@
 #include <string_view>
 
 #include "cli/demo.hpp"
+#include "cli/demo_postgres.hpp"
 
 int main(int count, char** arguments) {
   holdfast::cli::DemoOptions options;
@@ -14,5 +15,5 @@ int main(int count, char** arguments) {
   if (count > 2 && std::string_view(arguments[2]) == "stay") {
     options.end = holdfast::cli::DemoEnd::stay;
   }
-  return holdfast::cli::run_demo(options);
+  return holdfast::cli::run_demo(options, holdfast::cli::postgres_demo);
 }

@@ -17,7 +17,7 @@ using workload::Clock;
 
 DemoResult good_result() {
   DemoResult result;
-  result.server_version = "15.0";
+  result.database = "PostgreSQL 15.0";
   result.stage.postmaster_kills = 5;
   result.stage.backend_kills = 1;
   ClientSnapshot writer;
@@ -41,6 +41,20 @@ TEST(DemoReport, a_run_without_faults_passes_and_its_table_says_so) {
   EXPECT_THAT(table, HasSubstr("outages                 6 "));
   EXPECT_THAT(table, HasSubstr("1.6 s (writer 1)"));
   EXPECT_THAT(table, HasSubstr("errors 40001            2  transaction lost"));
+}
+
+TEST(DemoReport, of_a_replica_set_tells_kills_and_stepdowns_apart_and_what_its_errors_mean) {
+  auto result = good_result();
+  result.stage.postmaster_kills = result.stage.backend_kills = 0;
+  result.stage.primary_kills = 3;
+  result.stage.stepdowns = 2;
+  result.heard = "change events";
+  result.clients[0].errors = {{"43", 1}, {"251", 4}};
+  EXPECT_TRUE(demo_faults(result).empty());
+  const auto table = demo_table(result);
+  EXPECT_THAT(table, HasSubstr("outages                 5 (primary killed 3 times, stepped down 2)"));
+  EXPECT_THAT(table, HasSubstr("errors 43               1  cursor lost with its server"));
+  EXPECT_THAT(table, HasSubstr("change events           0 heard"));
 }
 
 TEST(DemoReport, each_fault_alone_fails_the_run) {

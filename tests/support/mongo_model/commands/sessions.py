@@ -54,15 +54,22 @@ def _end(op, key):
         table.close(table.known[key], "aborted")
 
 
+async def _at_rest(op, transaction):
+    """Waits for the statement under way. Who else waits for that is let by: what is done next is done at once."""
+    await op.wait(transaction.lock.acquire())
+    transaction.lock.release()
+
+
 @command("commitTransaction", needs=WRITE, concern=True, admin=True)
 async def commit_transaction(op):
     """Writes the transaction as one entry; again for a committed one only waits for the write concern."""
     session = op.session
     transaction = session.transaction
     if transaction:
-        await op.wait(transaction.lock.acquire())
-        if session.transaction is not transaction:
-            raise CommandError(251, f"Transaction {op.number} has been aborted.")
+        await _at_rest(op, transaction)
+    if transaction and session.transaction is not transaction and (session.number, session.state) != (op.number, "committed"):
+        raise CommandError(251, f"Transaction {op.number} has been aborted.")
+    if transaction and session.transaction is transaction:
         operations = [*transaction.operations]
         table = op.member.sessions
         table.close(session, "committed")
@@ -79,7 +86,7 @@ async def commit_transaction(op):
 async def abort_transaction(op):
     transaction = op.session.transaction
     if transaction:
-        await op.wait(transaction.lock.acquire())
+        await _at_rest(op, transaction)
     if op.session.transaction is not transaction or transaction is None:
         raise CommandError(251, f"Transaction {op.number} has been aborted.")
     op.member.sessions.close(op.session, "aborted")

@@ -1,0 +1,58 @@
+"""A primary that slept through its replacement and wakes: what it says of itself is older than what is known, and is not believed."""
+
+import pytest
+from pymongo.write_concern import WriteConcern
+
+from support.holdfast import Background
+from support.mongo import ModelSet
+from support.mongo_faults import whole
+from support.mongo_listener import WatchedClient
+from support.waiting import wait_for
+
+
+@pytest.fixture
+def model():
+    with ModelSet("--members", 3) as one:
+        yield one
+    assert not one.problems, one.problems
+
+
+@pytest.fixture
+def watched(model, start_holdfast):
+    proxy = start_holdfast(model.uri(), connection={"type": "mongodb", "reconnect": {"hang_timeout": "500ms"}})
+    one = WatchedClient(proxy.port)
+    proxy.clients.append(one)
+    one.collection.insert_one({"_id": "warm", "n": 0})
+    return one
+
+
+@pytest.fixture
+def stale(model, watched):
+    """The member that still takes itself for the primary, alone with the client: its successor has died, the third cannot be elected."""
+    old = model.primary()
+    model.do("freeze", member=old)
+    # The first may still be executed by the sleeper when it wakes, the second may not.
+    watched.collection.update_one({"_id": "warm"}, {"$inc": {"n": 1}})
+    watched.collection.update_one({"_id": "warm"}, {"$inc": {"n": 1}})
+    successor = model.primary()
+    assert successor not in (None, old)
+    # The one who wakes hears of nobody for a while, so the third finds no majority.
+    model.do("thaw", member=old, silent=3.0)
+    model.do("kill", member=successor)
+    yield old
+    model.do("start", member=successor)
+    wait_for(lambda: whole(model), 20.0, "a whole set")
+
+
+def test_it_is_not_read_from(model, watched, stale):
+    assert model.state(stale)["role"] == "primary"
+    assert watched.collection.find_one({"_id": "warm"})["n"] == 2
+    watched.saw_nothing()
+
+
+def test_a_write_for_one_member_that_it_took_is_not_acknowledged_from_it(model, watched, stale):
+    one_member = watched.client.test.get_collection("things", write_concern=WriteConcern(1))
+    write = Background(lambda: one_member.update_one({"_id": "warm"}, {"$inc": {"n": 10}}).modified_count)
+    assert write.result() == 1
+    assert watched.collection.find_one({"_id": "warm"})["n"] == 12
+    watched.saw_nothing()

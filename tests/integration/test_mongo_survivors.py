@@ -1,0 +1,78 @@
+"""Programs of several drivers, each unchanged but for host and port, through kills and stepdowns behind holdfast: not one error, nothing lost."""
+
+import json
+import os
+import subprocess
+
+import pytest
+from pymongo import MongoClient
+
+from support.mongo import ModelSet
+from support.mongo_drivers import ALL, DRIVERS, command
+from support.mongo_faults import whole
+from support.waiting import wait_for
+
+LOSSES = 100 if ALL else 20
+
+
+class Survivor:
+    """A driver's program at work on `uri`; `finish` ends it and gives what it was told."""
+
+    def __init__(self, name, uri, model):
+        arguments, environment = command(name)
+        self.name, self.model = name, model
+        self.direct = MongoClient(model.uri())
+        self.program = subprocess.Popen(arguments, env={**os.environ, **environment, "URI": uri}, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                        stderr=subprocess.PIPE, text=True)
+        assert self.program.stdout.readline().strip() == "ready", self.program.communicate()[1]
+
+    def stored(self):
+        return self.direct.test.survivors.find_one({"_id": self.name})
+
+    def goes_on(self, after):
+        before = self.stored()["moved"]
+        wait_for(lambda: self.stored()["moved"] >= before + 5, 30.0, f"five transactions of {self.name} after {after}")
+
+    def finish(self):
+        out, errors = self.program.communicate(timeout=30)
+        assert self.program.returncode == 0, errors
+        return json.loads(out.splitlines()[-1])
+
+    def close(self):
+        self.program.kill()
+        self.program.wait()
+        self.direct.close()
+
+
+def strike(model, order):
+    """One loss; the set is whole again when it returns."""
+    primary = model.primary()
+    model.do(order, **({"seconds": 1.0} if order == "step_down" else {}))
+    if order == "kill":
+        wait_for(lambda: model.primary() is not None, what="another primary")
+        model.do("start", member=primary)
+    wait_for(lambda: whole(model), what="a whole set")
+
+
+@pytest.mark.timeout(60 + 10 * LOSSES)
+@pytest.mark.parametrize("name", DRIVERS)
+def test_an_unchanged_program_runs_through_stepdowns_and_kills_without_one_error(start_holdfast, name):
+    with ModelSet("--members", 3) as model:
+        proxy = start_holdfast(model.uri(), connection={"type": "mongodb"})
+        survivor = Survivor(name, f"mongodb://127.0.0.1:{proxy.port}/", model)
+        try:
+            survivor.goes_on("its start")
+            for number in range(LOSSES):
+                order = ("step_down", "kill")[number % 2]
+                strike(model, order)
+                survivor.goes_on(f"loss {number + 1}, {order}")
+            told = survivor.finish()
+            stored = survivor.stored()
+        finally:
+            survivor.close()
+        assert told["errors"] == {}, told
+        assert stored["n"] == told["acknowledged"]
+        assert stored["moved"] == told["moved"]
+        assert stored["ids"] == list(range(1, told["acknowledged"] + 1))
+        assert proxy.disconnections() == 0
+    assert not model.problems, model.problems

@@ -1,0 +1,61 @@
+"""The MongoDB programs in integration/drivers, and how each is started once deploy/install-dependencies has built it."""
+
+import os
+import pathlib
+import shutil
+import sys
+
+import pytest
+
+from support.postgres import CACHE
+
+HERE = pathlib.Path(__file__).resolve().parents[1] / "integration" / "drivers"
+BUILT = CACHE / "drivers"
+
+
+def _pymongo():
+    return [sys.executable, str(HERE / "mongo_pymongo" / "survivor.py")], {}
+
+
+def _node():
+    assert (BUILT / "mongo_node" / "node_modules" / "mongodb").exists()
+    return [_required("node"), str(HERE / "mongo_node" / "survivor.js")], {"NODE_PATH": str(BUILT / "mongo_node" / "node_modules")}
+
+
+def _go():
+    assert (BUILT / "mongo_go" / "survivor").exists()
+    return [str(BUILT / "mongo_go" / "survivor")], {}
+
+
+def _java():
+    assert (BUILT / "mongo_java" / "Survivor.class").exists()
+    return [_required("java"), "-XX:TieredStopAtLevel=1", "-cp", f"{BUILT / 'mongo_java'}:{BUILT / 'mongo_java'}/*", "Survivor"], {}
+
+
+def _rust():
+    assert (BUILT / "mongo_rust" / "survivor").exists()
+    return [str(BUILT / "mongo_rust" / "survivor")], {}
+
+
+def _required(program):
+    path = shutil.which(program)
+    assert path
+    return path
+
+
+# Rust's is built, and so runs, only with HOLDFAST_SUITES=all: it takes minutes to compile.
+ALL = os.environ.get("HOLDFAST_SUITES") == "all"
+DRIVERS = {"pymongo": _pymongo, "node": _node, "go": _go, "java": _java, **({"rust": _rust} if ALL else {})}
+
+
+def command(name):
+    """(arguments, environment) of the program; skips, with the reason of the installation, where it could not be built."""
+    try:
+        return DRIVERS[name]()
+    except AssertionError:
+        missing = CACHE / "missing"
+        words = missing.read_text(encoding="utf-8").splitlines() if missing.exists() else []
+        reason = next((line for line in words if line.startswith(f"mongo_{name}:")), None)
+        if reason is None:
+            raise
+        pytest.skip(reason)
