@@ -459,7 +459,7 @@ class SessionMachine {
   bool unjoinable_ = false;         // in the open segment: what can not be recorded with it
   std::optional<bool> in_block_;    // what the open segment has made of the transaction block by itself
   std::uint64_t portal_described_ = 0;  // the request that described the unnamed portal last
-  bool flushed_ = false;            // the server was asked for what it has
+  std::optional<std::uint64_t> flushed_;  // the last request when the server was asked for what it has
   bool waits_for_answers_ = false, answers_came_ = false;
   std::unordered_map<std::uint64_t, pg::LedgerEntry> ledger_entries_;  // by the shape of the text
 

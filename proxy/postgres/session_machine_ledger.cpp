@@ -155,9 +155,10 @@ pg::LedgerEntry SessionMachine::ledger_entry(std::string_view text, const pg::Te
   return ledger_entries_[scan.shape] = pg::judge_for_ledger(judge_run(prepared, text, scan.kind));
 }
 
-/// Until the server has answered more than it has. In the extended protocol it is asked to, once.
+/// Until the server has answered more than it has. In the extended protocol it is asked to.
 SessionMachine::Pass SessionMachine::hold_for_answers(bool flush) {
-  if (flush && !std::exchange(flushed_, true)) {
+  if (flush && flushed_ != tracker_.last_number()) {
+    flushed_ = tracker_.last_number();
     pg::write_flush(server_output);
     return Pass::inject;
   }
@@ -205,7 +206,6 @@ void SessionMachine::inject(std::string_view name, std::string_view text, const 
 void SessionMachine::inject_record(bool with_sync) {
   commit_->sequence = ++sequence_;
   ledger_error_.clear();
-  flushed_ = false;
   if (broken("record")) return;
   inject("holdfast_record", pg::ledger_record(), {options_.ledger_session, std::to_string(commit_->sequence)}, with_sync);
 }
@@ -261,7 +261,7 @@ void SessionMachine::note_ready_for_ledger(std::uint64_t request, char status) {
     end_wrap();
   }
   if (commit_ && commit_->request == request) commit_.reset();
-  flushed_ = false;
+  flushed_.reset();
   if (status == 'I' && tracker_.empty() && !tracker_.segment_open()) writes_ = false;
 }
 
@@ -291,7 +291,7 @@ void SessionMachine::forget_commit() {
   end_wrap();
   commit_.reset();
   in_block_.reset();
-  writes_ = unjoinable_ = flushed_ = false;
+  writes_ = unjoinable_ = false;
 }
 
 // ---- after a loss ----
@@ -300,7 +300,8 @@ void SessionMachine::forget_commit() {
 void SessionMachine::drop_unsent_commit() {
   if (commit_ && !commit_->request) commit_.reset();
   if (wrap_ == Wrap::open && wrapped_.statement == pg::no_statement) wrap_ = Wrap::none;
-  waits_for_answers_ = flushed_ = false;
+  waits_for_answers_ = false;
+  flushed_.reset();
 }
 
 bool SessionMachine::certainly_not_committed() const {

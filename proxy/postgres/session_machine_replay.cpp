@@ -79,9 +79,10 @@ bool SessionMachine::plan_replay(const std::vector<Segment>& segments, Witness w
     if (loss_.code == "25P03" || loss_.code == "25P04") return "server_rule";
     if (witness == Witness::alive && loss_.code == "57P01") return "administrator";
     if (!reads_alike(told_)) return "encoding";
-    if (transaction && old_backend != OldBackend::gone) return "old_backend";
-    return std::string(transaction ? obstacle_in_transaction(segments, witness, plan.reads)
-                                   : obstacle_outside(segments, witness, plan.reads));
+    if (!transaction) return std::string(obstacle_outside(segments, witness, plan.reads));
+    const std::string found(obstacle_in_transaction(segments, witness, plan.reads));
+    // What only read holds no lock that the second run could meet.
+    return found.empty() && plan.reads.empty() && old_backend != OldBackend::gone ? "old_backend" : found;
   }();
   if (obstacle == answered) return false;
   const bool asks_ledger = commit_sent() && commit_->recorded;
@@ -296,7 +297,7 @@ void SessionMachine::feed_replay() {
     if (entry.type != front::query && commit_ && commit_->request == entry.request && !tracker_.empty() &&
         (entry.type == front::sync || !answered_so_far())) {
       // Its commit goes out once all before it is answered, as the first time.
-      if (!std::exchange(flushed_, true)) pg::write_flush(server_output);
+      pg::write_flush(server_output);
       return;
     }
     ended = ended || (kind && ends_segment(*kind));
@@ -304,6 +305,9 @@ void SessionMachine::feed_replay() {
     replay.byte += entry.size;
     ++replay.entry;
   }
+  // What stands at the end may have been answered for a Flush of ours, or in front of the server's last words: nothing in the
+  // journal asks for those answers again, and the client is held until they are in.
+  if (tracker_.segment_open()) pg::write_flush(server_output);
 }
 
 void SessionMachine::send_again(const pg::JournalEntry& entry, std::string_view message) {

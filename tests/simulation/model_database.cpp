@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <charconv>
+#include <utility>
 
 #include "tests/unit/proxy/session_script.hpp"
 
@@ -40,11 +41,14 @@ ModelBackend::Did ModelBackend::run_message(std::string& out) {
   const std::string body = in_.substr(pg::header_size, header.size - pg::header_size);
   in_.erase(0, header.size);
   const auto rows = database_.rows.size();
+  const bool skipped = skip_;
   if (copying_) {
-    on_copy_message(header.type, body, out);
+    on_copy_message(header.type, body, unflushed_);
   } else if (!skip_ || header.type == 'S') {
-    on_message(header.type, body, out);
+    on_message(header.type, body, unflushed_);
   }
+  const bool waits = header.type == 'P' || header.type == 'B' || header.type == 'D' || header.type == 'E' || header.type == 'C';
+  if (!waits || copying_ || (skip_ && !skipped)) out += std::exchange(unflushed_, {});
   return database_.rows.size() > rows ? Did::commit : Did::something;
 }
 
@@ -54,6 +58,7 @@ bool ModelBackend::commits_unheard() {
 }
 
 void ModelBackend::die(std::string_view severity, std::string_view code, std::string& out) {
+  out += std::exchange(unflushed_, {});
   out += severity == "WARNING" ? say::notice(severity, code, "the server is going") : say::error(code, severity);
   roll_back();
   in_.clear();

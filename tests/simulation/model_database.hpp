@@ -69,6 +69,7 @@ class ModelBackend {
   };
 
   std::string in_;
+  std::string unflushed_;                // replies that wait for a Flush, a Sync or an error, as a real server's do
   std::map<std::string, Prepared> prepared_;
   std::map<std::string, Portal> portals_;
   std::vector<std::string> parameters_;  // of the portal that runs
