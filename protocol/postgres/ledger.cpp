@@ -108,14 +108,9 @@ LedgerEntry judge_for_ledger(const TextJudgement& text) {
   if (!text.parsed) return entry;
   const auto leaves_nothing = [](const StatementJudgement& statement) {
     if (statement.control != TransactionControl::none) return true;
-    // What only touches the session is lost with it, and given to the next backend.
-    const auto builtin = [](const QualifiedName& function) {
-      const auto effect = builtin_effect(function.name);
-      return is_common_read(function.schema, function.name) || effect == BuiltinEffect::setting ||
-             effect == BuiltinEffect::random_seed || effect == BuiltinEffect::advisory_lock || effect == BuiltinEffect::sequence_read;
-    };
+    const auto harmless = [](const QualifiedName& function) { return is_common_read(function.schema, function.name); };
     const bool reads = statement.effect == StatementEffect::session || statement.effect == StatementEffect::reads;
-    return reads && std::ranges::all_of(statement.functions, builtin);
+    return reads && std::ranges::all_of(statement.functions, harmless);
   };
   entry.writes = !std::ranges::all_of(text.statements, leaves_nothing);
   if (text.statements.size() != 1) return entry;

@@ -307,7 +307,7 @@ void SessionMachine::feed_replay() {
   }
   // What stands at the end may have been answered for a Flush of ours, or in front of the server's last words: nothing in the
   // journal asks for those answers again, and the client is held until they are in.
-  if (tracker_.segment_open()) pg::write_flush(server_output);
+  if (!replay.caught_up && tracker_.segment_open() && journal_[journal_.size() - 1].type != front::flush) pg::write_flush(server_output);
 }
 
 void SessionMachine::send_again(const pg::JournalEntry& entry, std::string_view message) {
