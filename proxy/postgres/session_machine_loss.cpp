@@ -274,7 +274,8 @@ void SessionMachine::answer_outside_block(const Segment& segment, const SegmentE
     const bool lost = effects.undoable && !effects.may_commit && !segment.commit_behind;
     if (!lost) return fail_unknown(segment, 'E', progress);
     ++statistics_.transactions_lost;
-    progress.unsure = effects.status_after('I') != 'T';
+    // Where more than a BEGIN stood in it, it may have failed by itself: what stands behind it then ran outside a block.
+    progress.unsure = !effects.only_begin;
     return fail_segment(segment, lost_transaction_error(), 'E', progress);
   }
   const bool administrator = witness == Witness::alive && loss_.code == "57P01";
