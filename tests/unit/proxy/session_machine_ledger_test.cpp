@@ -1,0 +1,176 @@
+// exactly_once in the session machine: what goes out before a commit, and what is said when its answer is lost.
+#include <gtest/gtest.h>
+
+#include "tests/unit/proxy/session_script.hpp"
+
+namespace holdfast::proxy::postgres::test {
+namespace {
+
+using Outcome = SessionMachine::Outcome;
+
+constexpr std::string_view injected_record = "C P:holdfast_record B E C C";
+
+SessionOptions with_ledger() {
+  auto options = with_replay();
+  options.ledger_session = "session";
+  return options;
+}
+
+/// Replies to one statement of ours, without ReadyForQuery.
+std::string own(std::string_view tag, std::string_view value = {}) {
+  return closed + parsed + bound + (value.empty() ? std::string() : row({std::string(value)})) + complete(tag) + closed + closed;
+}
+
+std::string recorded() { return own("SELECT 1", "t"); }
+
+/// The client is in a transaction that has written.
+void write_in_block(SessionScript& script) {
+  script.client_sends(query("BEGIN"));
+  script.server_sends(complete("BEGIN") + ready('T'));
+  script.client_sends(query("INSERT INTO t VALUES (1)"));
+  script.server_sends(complete("INSERT 0 1") + ready('T'));
+  script.to_client();
+  script.to_server();
+}
+
+TEST(ledger, row_goes_out_in_front_of_a_commit_and_is_not_seen_by_the_client) {
+  SessionScript script(with_ledger());
+  write_in_block(script);
+  script.client_sends(query("COMMIT"));
+  script.expect_to_server(std::string(injected_record) + " S Q:COMMIT");
+  script.server_sends(recorded() + ready('T') + complete("COMMIT") + ready('I'));
+  script.expect_to_client("C:COMMIT ZI");
+}
+
+TEST(ledger, is_not_asked_of_what_only_read) {
+  SessionScript script(with_ledger());
+  script.client_sends(query("BEGIN") );
+  script.server_sends(complete("BEGIN") + ready('T'));
+  script.client_sends(query("SELECT count(*) FROM t"));
+  script.server_sends(result() + complete("SELECT 1") + ready('T'));
+  script.to_server();
+  script.client_sends(query("COMMIT"));
+  script.expect_to_server("Q:COMMIT");
+}
+
+TEST(ledger, that_knows_the_commit_gives_its_answer_and_runs_nothing_again) {
+  SessionScript script(with_ledger());
+  write_in_block(script);
+  script.client_sends(query("COMMIT"));
+  script.to_server();
+  EXPECT_EQ(script.server_closes().then, LossResult::Then::attach_now);
+  ASSERT_TRUE(script.machine.commit_in_question());
+  EXPECT_EQ(script.machine.commit_in_question()->sequence, "1");
+  script.machine.on_commit_judged(Outcome::committed);
+  ASSERT_TRUE(script.attach());
+  script.expect_to_client("C:COMMIT ZI");
+  script.expect_to_server("");
+  EXPECT_EQ(script.machine.statistics().outcomes_committed, 1U);
+}
+
+TEST(ledger, that_has_fenced_the_commit_out_has_its_transaction_run_again_under_another_key) {
+  SessionScript script(with_ledger());
+  write_in_block(script);
+  script.client_sends(query("COMMIT"));
+  script.to_server();
+  script.server_closes();
+  script.machine.on_commit_judged(Outcome::not_committed);
+  ASSERT_TRUE(script.attach());
+  script.expect_to_server("Q:BEGIN");
+  script.server_sends(complete("BEGIN") + ready('T'));
+  script.expect_to_server("Q:INSERT INTO t VALUES (1)");
+  script.server_sends(complete("INSERT 0 1") + ready('T'));
+  const auto again = script.to_server();
+  EXPECT_EQ(brief_requests(again), std::string(injected_record) + " S Q:COMMIT");
+  EXPECT_NE(again.find("session\0\0\0\0\0012"), std::string::npos) << "the first key is the fence's";
+  script.server_sends(recorded() + ready('T') + complete("COMMIT") + ready('I'));
+  script.expect_to_client("C:COMMIT ZI");
+}
+
+TEST(ledger, that_cannot_tell_leaves_the_outcome_unknown) {
+  SessionScript script(with_ledger());
+  write_in_block(script);
+  script.client_sends(query("COMMIT"));
+  script.server_closes();
+  script.machine.on_commit_judged(Outcome::unknown);
+  ASSERT_TRUE(script.attach());
+  script.expect_to_client("E:08007 ZI");
+}
+
+TEST(ledger, whose_commit_did_not_happen_and_cannot_be_run_again_is_a_40001_for_certain) {
+  SessionScript script(with_ledger());
+  write_in_block(script);
+  script.client_sends(query("SELECT pg_advisory_xact_lock(1)"));
+  script.server_sends(result() + complete("SELECT 1") + ready('T'));
+  script.client_sends(query("COMMIT"));
+  script.to_client();
+  script.server_closes();
+  script.machine.on_commit_judged(Outcome::not_committed);
+  ASSERT_TRUE(script.attach());
+  script.expect_to_client("E:40001 ZI");
+}
+
+TEST(ledger, puts_a_lone_write_into_a_transaction_and_tells_of_it_when_that_is_committed) {
+  SessionScript script(with_ledger());
+  script.client_sends(query("INSERT INTO t VALUES (1)"));
+  script.expect_to_server("C P:holdfast_begin B E C C S Q:INSERT INTO t VALUES (1)");
+  script.server_sends(own("BEGIN") + ready('T') + complete("INSERT 0 1") + ready('T'));
+  script.expect_to_client("");
+  script.expect_to_server(std::string(injected_record) + " S C P:holdfast_commit B E C C S");
+  script.server_sends(recorded() + ready('T') + own("COMMIT") + ready('I'));
+  script.expect_to_client("C:INSERT 0 1 ZI");
+}
+
+TEST(ledger, shows_an_error_of_the_commit_in_place_of_the_success_that_was_none) {
+  SessionScript script(with_ledger());
+  script.client_sends(query("INSERT INTO t VALUES (1)"));
+  script.server_sends(own("BEGIN") + ready('T') + complete("INSERT 0 1") + ready('T'));
+  script.server_sends(recorded() + ready('T') + closed + parsed + bound + error("23505") + ready('I'));
+  script.expect_to_client("E:23505 ZI");
+}
+
+TEST(ledger, cuts_an_extended_write_before_its_sync) {
+  SessionScript script(with_ledger());
+  script.client_sends(extended("INSERT INTO t VALUES (1)") + sync());
+  script.expect_to_server("P: B E H");
+  EXPECT_TRUE(script.machine.waits_for_answers());
+  script.server_sends(parsed + bound + complete("INSERT 0 1"));
+  EXPECT_TRUE(script.machine.take_answers());
+  script.client_sends("");
+  script.expect_to_server(std::string(injected_record) + " S");
+  script.to_client();
+  script.server_closes();
+  script.machine.on_commit_judged(Outcome::committed);
+  ASSERT_TRUE(script.attach());
+  script.expect_to_client("ZI");
+}
+
+TEST(ledger, asks_nothing_after_a_rollback) {
+  SessionScript script(with_ledger());
+  write_in_block(script);
+  script.client_sends(extended("ROLLBACK") + sync());
+  script.expect_to_server("P: B E S");
+}
+
+TEST(replay, asks_for_answers_that_only_the_servers_last_words_had_brought) {
+  SessionScript script(with_replay());
+  script.client_sends(query("BEGIN"));
+  script.server_sends(complete("BEGIN") + ready('T'));
+  script.client_sends(parse("", "SELECT a FROM t") + bind(""));
+  script.server_sends(parsed + bound + error("57P01", "FATAL"));
+  script.to_server();
+  script.server_closes();
+  ASSERT_TRUE(script.attach());
+  script.server_sends(complete("BEGIN") + ready('T'));
+  script.expect_to_server("Q:BEGIN P: B H");
+}
+
+TEST(loss, leaves_open_what_became_of_a_segment_behind_a_begin_that_may_have_failed) {
+  SessionScript script;
+  script.client_sends(extended("SELECT 1/0") + extended("BEGIN") + sync() + extended("INSERT INTO t VALUES (1)") + sync());
+  script.server_closes();
+  script.expect_to_client("E:40001 ZE E:08007 ZE");
+}
+
+}  // namespace
+}  // namespace holdfast::proxy::postgres::test
