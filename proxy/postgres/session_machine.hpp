@@ -103,6 +103,14 @@ struct SessionStatistics {
   std::uint64_t transactions_replayed = 0, transactions_not_replayed = 0;  // those that a loss ended for good
 };
 
+/// A commit that the ledger is to tell of.
+struct RecordedCommit {
+  std::uint64_t sequence = 0;
+  std::optional<std::uint64_t> request;  // the client's message that commits; none: it stands behind what was injected
+  bool sent = false;                     // and its answer has not come
+  bool recorded = true;                  // false: the transaction was READ ONLY
+};
+
 struct SegmentEffects;  // what the texts of a segment could have done (segment_effects.hpp)
 
 using Parameters = std::map<std::string, std::string, std::less<>>;
@@ -435,13 +443,7 @@ class SessionMachine {
   std::string deferred_output_;     // waits for the end of the message that the client holds a part of
 
   // the ledger
-  struct Commit {
-    std::uint64_t sequence = 0;
-    std::optional<std::uint64_t> request;  // the client's message that commits; none: it stands behind what was injected
-    bool sent = false;                     // and its answer has not come
-    bool recorded = true;                  // false: the transaction was READ ONLY
-  };
-  std::optional<Commit> commit_;
+  std::optional<RecordedCommit> commit_;
   enum class Wrap {
     none,
     open,    // BEGIN of ours, and the client's Query

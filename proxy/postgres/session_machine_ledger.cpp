@@ -217,7 +217,7 @@ SessionMachine::Pass SessionMachine::on_wrapped_ready(const pg::Request& request
   if (catching_up()) return differs("a statement gave less than the first time");
   wrap_ = Wrap::ending;
   if (status == 'T') {
-    commit_ = Commit{0, request.number, true, true};
+    commit_ = RecordedCommit{0, request.number, true, true};
     inject_record(true);
     inject("holdfast_commit", "COMMIT", {}, true);
     wrap_readies_ = 2;

@@ -23,7 +23,8 @@ inline Parameters server_parameters() {
 
 class SessionDriver {
  public:
-  SessionDriver() : machine(options()) {
+  enum class Ledger { off, on };
+  explicit SessionDriver(Ledger ledger = Ledger::off) : machine(options(ledger)) {
     machine.set_user("app");
     require(machine.on_attached(100, server_parameters(), SessionMachine::Attachment::first));
   }
@@ -39,7 +40,7 @@ class SessionDriver {
     server_sent_ += bytes.size();
     const bool replaying = machine.replaying();
     show_server_bytes();
-    if (replaying && !machine.replaying()) pump_client();
+    if (machine.take_answers() || (replaying && !machine.replaying())) pump_client();
   }
   void show_server_bytes() {
     for (;;) {
@@ -66,6 +67,16 @@ class SessionDriver {
   }
   void attach(std::int32_t process_id) {
     if (machine.state() != SessionState::detached) return;
+    if (machine.commit_in_question()) {
+      using Outcome = SessionMachine::Outcome;
+      constexpr Outcome outcomes[] = {Outcome::committed, Outcome::not_committed, Outcome::not_committed, Outcome::unknown};
+      machine.on_commit_judged(outcomes[process_id / 16 % 4]);
+      take_outputs();
+      if (machine.state() != SessionState::detached) {
+        closed_ = machine.state() == SessionState::closed;
+        return pump_client();
+      }
+    }
     if (!machine.unproven_reads().empty()) {
       machine.on_reads_judged(process_id % 3 == 0 ? SessionMachine::Reads::not_proven : SessionMachine::Reads::proven);
       take_outputs();
@@ -89,6 +100,11 @@ class SessionDriver {
     machine.begin_snapshot();
     take_outputs();
   }
+  void sweep_ledger() {
+    if (!machine.at_rest()) return;
+    machine.begin_ledger_sweep();
+    take_outputs();
+  }
   [[nodiscard]] bool closed() const { return closed_; }
   [[nodiscard]] std::string take_to_server() { return std::exchange(to_server_, {}); }
   [[nodiscard]] std::string take_to_client() { return std::exchange(to_client_, {}); }
@@ -102,11 +118,12 @@ class SessionDriver {
   SessionMachine machine;
 
  private:
-  static SessionOptions options() {
+  static SessionOptions options(Ledger ledger) {
     SessionOptions options;
     options.connection = "fuzz";
     options.message_buffer = 256;  // small, so that streaming is reached
     options.replay_limit = 2048;
+    if (ledger == Ledger::on) options.ledger_session = "5e551011-0000-4000-8000-000000000000";
     return options;
   }
   static void check(const Step& step, std::size_t shown, bool outputs) {

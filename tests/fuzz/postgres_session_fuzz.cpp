@@ -50,7 +50,7 @@ void server_message(std::string& out, unsigned char kind, unsigned char what) {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  fuzz::SessionDriver driver;
+  fuzz::SessionDriver driver(size % 2 == 0 ? fuzz::SessionDriver::Ledger::on : fuzz::SessionDriver::Ledger::off);
   const auto* end = data + size;
   const auto next = [&]() -> unsigned char { return data == end ? 0 : *data++; };
   while (data != end && !driver.closed()) {
@@ -60,7 +60,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       case 0: driver.server_closes(step & 16 ? Witness::alive : Witness::gone); break;
       case 1: driver.attach(step); break;
       case 2: driver.refuse(); break;
-      case 3: driver.snapshot(); break;
+      case 3: step & 16 ? driver.sweep_ledger() : driver.snapshot(); break;
       case 4: case 5: {
         const auto count = std::min<std::size_t>(next() % 16, static_cast<std::size_t>(end - data));
         bytes.assign(reinterpret_cast<const char*>(data), count);
