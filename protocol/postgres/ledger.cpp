@@ -52,9 +52,11 @@ CREATE OR REPLACE FUNCTION holdfast.barrier(pg_catalog.uuid, pg_catalog.int8) RE
     ON CONFLICT (session, sequence) DO UPDATE SET made_at = pg_catalog.clock_timestamp()
 $$;
 
+-- Fences stay for a day: a transaction that was lost may still be on its way.
 CREATE OR REPLACE FUNCTION holdfast.forget(pg_catalog.uuid, pg_catalog.int8) RETURNS pg_catalog.void
   LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
   DELETE FROM holdfast.ledger WHERE session OPERATOR(pg_catalog.=) $1 AND sequence OPERATOR(pg_catalog.<=) $2
+    AND NOT fence
 $$;
 
 CREATE OR REPLACE FUNCTION holdfast.sweep() RETURNS pg_catalog.void
