@@ -23,7 +23,7 @@ if(NOT HOLDFAST_SANS_IO_ONLY)
   holdfast_library(proxy
     SOURCES ${here}/stream.cpp ${here}/tls.cpp ${here}/listener.cpp ${here}/postgres/message_channel.cpp
             ${here}/postgres/backend.cpp ${here}/postgres/session.cpp ${here}/postgres/session_login.cpp ${here}/postgres/session_authentication.cpp ${here}/postgres/session_loss.cpp
-            ${here}/postgres/session_attach.cpp ${here}/postgres/connection.cpp
+            ${here}/postgres/session_attach.cpp ${here}/postgres/session_ledger.cpp ${here}/postgres/connection.cpp
     PUBLIC holdfast_asio holdfast_upstream holdfast_postgres_session_machine holdfast_postgres_authentication
     PRIVATE spdlog::spdlog)
 endif()

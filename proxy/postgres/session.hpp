@@ -122,10 +122,6 @@ class Session : public std::enable_shared_from_this<Session> {
   enum class Restored { yes, lost, given_up };
   Task<Restored> restore_session(Backend& backend, SteadyTime deadline);
   Task<bool> judge_reads(Backend& backend, SteadyTime deadline);
-  enum class LedgerAnswer { not_asked, committed, not_committed, unknown, lost };
-  Task<LedgerAnswer> ask_ledger(Backend& backend, SteadyTime deadline);
-  Task<bool> tell_outcome(Backend& backend, LedgerAnswer answer, SteadyTime deadline);
-  Task<bool> has_ledger(Backend& backend);
   Task<> on_server_lost(std::string reason);
   Task<bool> server_goes_on();
   Task<bool> is_refused(config::HostPort address);
@@ -139,6 +135,13 @@ class Session : public std::enable_shared_from_this<Session> {
   };
   Task<> knock_at_server(std::shared_ptr<Knock> knock, SteadyTime limit);
   Task<> take_snapshot();
+
+  // the ledger (session_ledger.cpp)
+  enum class LedgerAnswer { not_asked, committed, not_committed, unknown, lost };
+  Task<LedgerAnswer> ask_ledger(Backend& backend, SteadyTime deadline);
+  Task<bool> tell_outcome(Backend& backend, LedgerAnswer answer, SteadyTime deadline);
+  Task<bool> has_ledger(Backend& backend);
+  void tidy_ledger_at(SteadyTime now);
   Task<> tidy_ledger(bool sweep);
 
   const std::uint64_t id_;

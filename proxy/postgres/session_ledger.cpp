@@ -1,0 +1,93 @@
+// A session and its ledger: is there one, what does it say of a lost commit, and which of its rows can go. When a commit is
+// recorded is the machine's to say.
+#include <spdlog/spdlog.h>
+
+#include <utility>
+
+#include "protocol/postgres/ledger.hpp"
+#include "proxy/postgres/session.hpp"
+#include "proxy/spawn.hpp"
+
+namespace holdfast::proxy::postgres {
+
+namespace {
+
+constexpr auto ledger_pause = std::chrono::milliseconds(50);
+constexpr auto ledger_sweep_pause = std::chrono::hours(1);
+
+SteadyTime now() { return std::chrono::steady_clock::now(); }
+
+std::vector<std::string> parameters_of(const SessionMachine::LedgerKey& key) { return {key.session, key.sequence}; }
+
+}  // namespace
+
+/// Fences out the commit whose answer was lost, or learns that it was made. Before the session is restored, so that no
+/// time limit of the client's holds here. It waits for the lost transaction, which may still be under way.
+Task<Session::LedgerAnswer> Session::ask_ledger(Backend& backend, SteadyTime deadline) {
+  const auto key = machine_.commit_in_question();
+  if (!key) co_return LedgerAnswer::not_asked;
+  while (!closing_ && now() < deadline) {
+    const auto rows = co_await query(backend, std::string(pg::ledger_fence()), parameters_of(*key), server_in_, deadline);
+    if (!backend.stream->is_open() || closing_) co_return LedgerAnswer::lost;
+    if (rows && rows->size() == 1) {
+      const auto answer = rows->front().at(0).value_or("");
+      if (answer == "committed") co_return LedgerAnswer::committed;
+      if (answer == "fenced") co_return LedgerAnswer::not_committed;
+      co_return LedgerAnswer::lost;  // a read-only server: another one may be the primary
+    }
+    SteadyTimer pause(executor_, ledger_pause);  // it was in another transaction's way, or the role's time limit was too short
+    co_await pause.async_wait(asio::as_tuple(use_task));
+  }
+  co_return LedgerAnswer::unknown;
+}
+
+/// A commit that was found is reported once one of the session's own behind it is acknowledged: only then is it as durable
+/// as the client asked for. False: the backend was lost.
+Task<bool> Session::tell_outcome(Backend& backend, LedgerAnswer answer, SteadyTime deadline) {
+  using Outcome = SessionMachine::Outcome;
+  const auto key = machine_.commit_in_question();
+  if (!key) co_return true;
+  auto outcome = answer == LedgerAnswer::not_committed ? Outcome::not_committed : Outcome::unknown;
+  if (answer == LedgerAnswer::committed) {
+    const auto barrier = co_await query(backend, std::string(pg::ledger_barrier()), parameters_of(*key), server_in_, deadline);
+    if (!barrier) co_return false;
+    outcome = Outcome::committed;
+  }
+  spdlog::info("{}: session {}: the commit whose answer was lost: {}", context_->config->id, id_,
+               outcome == Outcome::committed       ? "committed"
+               : outcome == Outcome::not_committed ? "not committed"
+                                                   : "unknown");
+  machine_.on_commit_judged(outcome);
+  count_statistics();
+  co_return true;
+}
+
+/// Where commits are to be recorded there is a ledger to record them in: else the client is told at its login.
+Task<bool> Session::has_ledger(Backend& backend) {
+  if (context_->config->exactly_once != config::ExactlyOnce::on || replication_) co_return true;
+  const auto limit = now() + context_->config->reconnect.connection_timeout;
+  const auto rows = co_await query(backend, std::string(pg::ledger_check()), {}, server_in_, limit);
+  if (rows && rows->size() == 1 && rows->front().at(0) == "t") co_return true;
+  spdlog::error("{}: exactly_once is on, and {} has no ledger in database {}: run `holdfast ledger` and give its output to psql",
+                context_->config->id, backend.address.to_string(), database_);
+  machine_.terminate("55000", "exactly_once is on, and this database has no ledger that this user can use: give the output of "
+                              "`holdfast ledger` to psql");
+  end_reason_ = "login";
+  co_return false;
+}
+
+void Session::tidy_ledger_at(SteadyTime at) {
+  if (context_->config->exactly_once != config::ExactlyOnce::on) return;
+  const bool sweep = at - context_->ledger_swept >= ledger_sweep_pause && machine_.at_rest();
+  if (sweep) context_->ledger_swept = at;
+  if (sweep || machine_.ledger_forget_due()) spawn_named(executor_, tidy_ledger(sweep), "ledger", shared_from_this());
+}
+
+/// Removes rows that nobody needs: the session's own, or `sweep`, what is a day old.
+Task<> Session::tidy_ledger(bool sweep) {
+  if (!machine_.at_rest() || server_write_.held()) co_return;
+  sweep ? machine_.begin_ledger_sweep() : machine_.begin_ledger_forget();
+  if (!write_server_now({})) co_await write_server({}, Sender::holdfast);
+}
+
+}  // namespace holdfast::proxy::postgres
