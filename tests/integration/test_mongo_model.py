@@ -475,14 +475,19 @@ class Test_history:
                     acknowledged[number].append(identity)
                 except PyMongoError:
                     pass  # Unknown: it may be there or not.
-        writers = [threading.Thread(target=write, args=(number,)) for number in range(4)]
+        writers = [threading.Thread(target=write, args=(number,), daemon=True) for number in range(4)]
         for one in writers:
             one.start()
         for fault, cure in (("step_down", None), ("kill", "start"), ("freeze", "thaw"), ("partition", "heal")):
             before = sum(map(len, acknowledged))
             old = model.primary()
             model.do(fault, member=old)
-            wait_for(lambda: sum(map(len, acknowledged)) > before + 20, what=f"writes after {fault}", deadline=30)
+            try:
+                wait_for(lambda: sum(map(len, acknowledged)) > before + 20, what=f"writes after {fault}", deadline=30)
+            except AssertionError:
+                stop.set()
+                print(model.state(None), model.do("history")["entries"][-8:])
+                raise
             if cure:
                 model.do(cure, member=old)
             wait_for(lambda: settled(model), what=f"a whole set after {cure}")

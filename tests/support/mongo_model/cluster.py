@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+import traceback
 
 from bson import ObjectId, Timestamp
 
@@ -128,10 +129,14 @@ class Cluster:
     async def _heartbeats(self):
         while True:
             await asyncio.sleep(self.settings.heartbeat)
-            for member in self.voters:
-                if member.alive:
-                    self._heartbeat(member)
-            self._maybe_elect()
+            try:
+                for member in self.voters:
+                    if member.alive:
+                        self._heartbeat(member)
+                self._maybe_elect()
+            except Exception:  # pylint: disable=broad-except
+                # Without its heartbeats a set elects nobody any more, and nobody would learn why.
+                traceback.print_exc()
 
     def _heartbeat(self, member):
         others = self.visible(member)
