@@ -172,5 +172,19 @@ TEST(loss, leaves_open_what_became_of_a_segment_behind_a_begin_that_may_have_fai
   script.expect_to_client("E:40001 ZE E:08007 ZE");
 }
 
+TEST(loss, tells_a_prepared_rollback_to_a_savepoint_of_it_as_it_tells_its_text) {
+  SessionScript script;
+  script.client_sends(parse("back", "ROLLBACK TO s") + sync());
+  script.server_sends(parsed + ready('I'));
+  script.client_sends(query("BEGIN"));
+  script.server_sends(complete("BEGIN") + ready('T'));
+  script.client_sends(query("SELECT 1/0"));
+  script.server_sends(error("22012") + ready('E'));
+  script.server_closes();
+  script.to_client();
+  script.client_sends(bind("back") + execute() + sync());
+  script.expect_to_client("E:40001 ZE");
+}
+
 }  // namespace
 }  // namespace holdfast::proxy::postgres::test
