@@ -3,8 +3,6 @@
 
 #include <algorithm>
 
-#include "protocol/postgres/builtin_functions.hpp"
-
 namespace holdfast::postgres {
 
 std::string_view ledger_setup() {
@@ -110,9 +108,8 @@ LedgerEntry judge_for_ledger(const TextJudgement& text) {
   if (!text.parsed) return entry;
   const auto leaves_nothing = [](const StatementJudgement& statement) {
     if (statement.control != TransactionControl::none) return true;
-    const auto harmless = [](const QualifiedName& function) { return is_common_read(function.schema, function.name); };
     const bool reads = statement.effect == StatementEffect::session || statement.effect == StatementEffect::reads;
-    return reads && std::ranges::all_of(statement.functions, harmless);
+    return reads && calls_only_common_reads(statement);
   };
   entry.writes = !std::ranges::all_of(text.statements, leaves_nothing);
   if (text.statements.size() != 1) return entry;

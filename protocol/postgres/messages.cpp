@@ -62,10 +62,6 @@ void write_parameter_status(std::string& out, std::string_view name, std::string
 
 void write_query(std::string& out, std::string_view text) { Writer(out, frontend::query).cstring(text).finish(); }
 
-void write_close_statement(std::string& out, std::string_view name) {
-  Writer(out, frontend::close).u8('S').cstring(name).finish();
-}
-
 void write_statement(std::string& out, std::string_view name, std::string_view text,
                      const std::vector<std::string>& parameters) {
   Writer(out, frontend::parse).cstring(name).cstring(text).i16(0).finish();
@@ -78,6 +74,12 @@ void write_statement(std::string& out, std::string_view name, std::string_view t
   Writer(out, frontend::execute).cstring(name).i32(0).finish();
   Writer(out, frontend::close).u8('P').cstring(name).finish();
   Writer(out, frontend::close).u8('S').cstring(name).finish();
+}
+
+void write_statement_anew(std::string& out, std::string_view name, std::string_view text,
+                          const std::vector<std::string>& parameters) {
+  Writer(out, frontend::close).u8('S').cstring(name).finish();
+  write_statement(out, name, text, parameters);
 }
 
 void write_sync(std::string& out) { Writer(out, frontend::sync).finish(); }

@@ -56,13 +56,13 @@ void write_command_complete(std::string& out, std::string_view tag);
 void write_empty(std::string& out, char type);
 void write_parameter_status(std::string& out, std::string_view name, std::string_view value);
 void write_query(std::string& out, std::string_view text);
-/// Closes a prepared statement, there or not. write_statement leaves its own behind where it fails after its Parse.
-void write_close_statement(std::string& out, std::string_view name);
-
 /// Parse with text, Bind of text parameters, Execute and Close, under the name `name` for statement and portal.
 /// No Sync: the caller ends the segment. Everything is closed again, so nothing of it stays in the session.
 void write_statement(std::string& out, std::string_view name, std::string_view text,
                      const std::vector<std::string>& parameters);
+/// The same behind a Close: where the one before it failed after its Parse, that one's statement still has the name.
+void write_statement_anew(std::string& out, std::string_view name, std::string_view text,
+                          const std::vector<std::string>& parameters);
 void write_sync(std::string& out);
 void write_flush(std::string& out);
 

@@ -212,6 +212,11 @@ bool only_reads(const TextJudgement& text) {
          std::all_of(text.statements.begin(), text.statements.end(), [](const auto& s) { return s.reads_only; });
 }
 
+bool calls_only_common_reads(const StatementJudgement& statement) {
+  return std::all_of(statement.functions.begin(), statement.functions.end(),
+                     [](const auto& function) { return is_common_read(function.schema, function.name); });
+}
+
 bool may_call_procedure(const TextJudgement& text) {
   return !text.parsed || std::any_of(text.statements.begin(), text.statements.end(),
                                      [](const auto& s) { return s.effect == StatementEffect::procedure; });

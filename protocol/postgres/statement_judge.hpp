@@ -109,6 +109,8 @@ struct BlockStatus {
 [[nodiscard]] bool mixes_transaction_control(const TextJudgement& text);
 /// Every statement is reads_only; false for an empty text and one not parsed.
 [[nodiscard]] bool only_reads(const TextJudgement& text);
+/// Calls no functions but those in daily use that are known to do no more than read (builtin_functions.hpp).
+[[nodiscard]] bool calls_only_common_reads(const StatementJudgement& statement);
 /// CALL or DO among the statements, or not parsed.
 [[nodiscard]] bool may_call_procedure(const TextJudgement& text);
 

@@ -174,8 +174,7 @@ Task<RestoreResult> restore(Backend& backend, std::vector<pg::RestoreItem> items
   MessageChannel channel(stream, buffer);
   std::string script;
   for (const auto& item : items) {
-    pg::write_close_statement(script, "holdfast_restore");  // an item before it may have failed
-    pg::write_statement(script, "holdfast_restore", item.text, item.parameters);
+    pg::write_statement_anew(script, "holdfast_restore", item.text, item.parameters);  // the item before it may have failed
     pg::write_sync(script);
   }
   if (!co_await channel.write(script)) co_return RestoreResult{RestoreResult::Kind::lost, {}, channel.error()};
@@ -212,8 +211,7 @@ Task<std::optional<Rows>> query(Backend& backend, std::string text, std::vector<
   Deadline limit(executor, deadline, [&stream] { stream.close(); });
   MessageChannel channel(stream, buffer);
   std::string script;
-  pg::write_close_statement(script, "holdfast_query");
-  pg::write_statement(script, "holdfast_query", text, parameters);
+  pg::write_statement_anew(script, "holdfast_query", text, parameters);
   pg::write_sync(script);
   const auto lost = [&stream] {
     stream.close();

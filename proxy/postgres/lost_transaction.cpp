@@ -43,9 +43,10 @@ SessionMachine::Pass SessionMachine::answer_in_lost_transaction(const pg::Header
     case front::bind: {
       const auto bind = pg::parse_bind(body);
       const auto id = bind ? statements_.find(bind->statement) : pg::no_statement;
-      if (id == pg::no_statement || !ends_whole(statements_[id].text())) {
+      const auto ends = id == pg::no_statement ? Ends::nothing : ends_transaction(statements_[id].text());
+      if (ends != Ends::commit && ends != Ends::rollback) {
         // A driver prepares its ROLLBACK TO once, and then only binds it: the same answer as to its text (lost_parse).
-        if (id != pg::no_statement && ends_transaction(statements_[id].text()) == Ends::to_savepoint) lost_error_pending_ = true;
+        if (ends == Ends::to_savepoint) lost_error_pending_ = true;
         lost_error();
         return Pass::drop;
       }

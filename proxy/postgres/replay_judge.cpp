@@ -51,9 +51,12 @@ std::string_view obstacle_in(const pg::TextJudgement& text, bool& savepoint) {
   return "";
 }
 
+bool only_sets_up(const pg::StatementJudgement& statement) {
+  return statement.effect == pg::StatementEffect::session && statement.functions.empty();
+}
+
 bool only_sets_up(const pg::TextJudgement& text) {
-  return text.parsed && text.statements.size() == 1 && text.statements[0].effect == pg::StatementEffect::session &&
-         text.statements[0].functions.empty();
+  return text.parsed && text.statements.size() == 1 && only_sets_up(text.statements[0]);
 }
 
 }  // namespace holdfast::proxy::postgres

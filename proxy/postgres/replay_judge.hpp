@@ -14,6 +14,7 @@ namespace pg = holdfast::postgres;
 [[nodiscard]] std::string_view obstacle_in(const pg::TextJudgement& text, bool& savepoint);
 
 /// Statements that change nothing but the session that was lost with its backend: SET, LISTEN, PREPARE and the like.
+[[nodiscard]] bool only_sets_up(const pg::StatementJudgement& statement);
 [[nodiscard]] bool only_sets_up(const pg::TextJudgement& text);
 
 }  // namespace holdfast::proxy::postgres

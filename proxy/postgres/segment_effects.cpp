@@ -6,8 +6,6 @@
 #include <string_view>
 #include <utility>
 
-#include "protocol/postgres/builtin_functions.hpp"
-
 namespace holdfast::proxy::postgres {
 
 namespace {
@@ -18,8 +16,7 @@ std::optional<std::string_view> text_of(const pg::StatementStore& statements, pg
 }
 
 bool provably_reads(const pg::StatementJudgement& statement) {
-  const auto harmless = [](const pg::QualifiedName& function) { return pg::is_common_read(function.schema, function.name); };
-  return statement.reads_only && std::ranges::all_of(statement.functions, harmless);
+  return statement.reads_only && pg::calls_only_common_reads(statement);
 }
 
 /// One statement of data manipulation: within a transaction, never a command that commits by itself.

@@ -5,29 +5,16 @@
 
 #include <algorithm>
 #include <array>
+#include <boost/uuid/random_generator.hpp>
+#include <boost/uuid/uuid_io.hpp>
 #include <exception>
 #include <utility>
 
-#include "crypto/random.hpp"
 #include "proxy/spawn.hpp"
 
 namespace holdfast::proxy::postgres {
 
 namespace {
-
-/// A version 4 UUID (RFC 9562, section 5.4).
-std::string random_uuid() {
-  std::array<char, 16> bytes;
-  crypto::random_bytes(bytes);
-  bytes[6] = static_cast<char>((bytes[6] & 0x0f) | 0x40);
-  bytes[8] = static_cast<char>((bytes[8] & 0x3f) | 0x80);
-  std::string text;
-  for (std::size_t i = 0; i < bytes.size(); ++i) {
-    if (i == 4 || i == 6 || i == 8 || i == 10) text += '-';
-    text += fmt::format("{:02x}", static_cast<unsigned char>(bytes[i]));
-  }
-  return text;
-}
 
 SessionOptions machine_options(const config::Connection& config) {
   SessionOptions options;
@@ -35,7 +22,7 @@ SessionOptions machine_options(const config::Connection& config) {
   options.message_buffer = config.message_buffer;
   options.unknown_outcome_code = config.unknown_outcome_code;
   options.replay_limit = config.replay ? config.replay_limit : 0;
-  if (config.exactly_once == config::ExactlyOnce::on) options.ledger_session = random_uuid();
+  if (config.exactly_once == config::ExactlyOnce::on) options.ledger_session = to_string(boost::uuids::random_generator()());
   options.lost_state = config.lost_state == config::LostState::error ? SessionOptions::LostState::error
                                                                      : SessionOptions::LostState::disconnect;
   return options;

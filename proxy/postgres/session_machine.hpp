@@ -154,8 +154,6 @@ class SessionMachine {
   /// before and is to be run again, else when the shell shows it next.
   void refuse(std::string_view code, std::string message);
 
-  // ---- a second run of what was lost (session_machine_replay.cpp) ----
-
   // ---- the ledger (session_machine_ledger.cpp) ----
 
   /// The session's key in the ledger and that of the commit whose outcome the ledger is to tell, before the backend is
@@ -177,6 +175,8 @@ class SessionMachine {
   [[nodiscard]] bool take_answers() { return std::exchange(answers_came_, false); }
   /// They are held for answers of the server's, not for a server.
   [[nodiscard]] bool waits_for_answers() const { return state_ == SessionState::attached && waits_for_answers_; }
+
+  // ---- a second run of what was lost (session_machine_replay.cpp) ----
 
   /// What was lost is to be run again, or is being run again: the client is held until that has come as far as it was.
   [[nodiscard]] bool replaying() const { return replay_.has_value(); }
@@ -246,6 +246,7 @@ class SessionMachine {
   Pass on_describe(std::string_view body);
   Pass on_execute(std::string_view body);
   Pass on_close(std::string_view body);
+  [[nodiscard]] pg::StatementId statement_of_portal(std::string_view portal) const;
   Pass refuse_client_message(const pg::Header& header);
   Pass protocol_violation(std::string_view what);
   bool ensure_parsed(std::string_view name);
@@ -273,6 +274,12 @@ class SessionMachine {
   void record(pg::StatementId id, std::string_view tag);
   void record_segment();
   void end_snapshot();
+  struct OwnStatement {
+    bool name_left;  // by one before it that failed
+    bool sync;
+  };
+  void run_own(std::string_view name, std::string_view text, const std::vector<std::string>& parameters, pg::Owner owner,
+               OwnStatement how);
 
   // the ledger (session_machine_ledger.cpp)
   [[nodiscard]] bool ledger_on() const { return !options_.ledger_session.empty(); }
@@ -285,8 +292,7 @@ class SessionMachine {
   Pass hold_for_answers(bool flush);
   [[nodiscard]] bool answered_so_far() const;
   [[nodiscard]] bool awaits_ready() const;
-  void inject(std::string_view name, std::string_view text, const std::vector<std::string>& parameters, bool with_sync,
-              pg::Owner owner = pg::Owner::injected);
+  void inject(std::string_view name, std::string_view text);
   void inject_record(bool with_sync);
   Pass on_wrapped_ready(const pg::Request& request, char status);
   Pass on_own_ready(char status);
@@ -352,10 +358,13 @@ class SessionMachine {
   void answer_outside_block(const Segment& segment, const SegmentEffects& effects, Witness witness,
                             Progress& progress);
   void answer_rollback(const Segment& segment, Progress& progress);
+  void answer_end(const pg::Request& request, std::string_view tag);
   void fail_segment(const Segment& segment, pg::ErrorText error, char after, Progress& progress);
   void fail_undone(const Segment& segment, Witness witness, Progress& progress);
   void fail_unknown(const Segment& segment, char after, Progress& progress);
   [[nodiscard]] pg::ErrorText lost_transaction_error() const;
+  /// An administrator ended the backend: the server goes on serving others.
+  [[nodiscard]] bool is_killed(Witness witness) const { return witness == Witness::alive && loss_.code == "57P01"; }
   void enter_lost_transaction(bool error_pending);
   void detach();
 

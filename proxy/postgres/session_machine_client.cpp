@@ -264,15 +264,18 @@ SessionMachine::Pass SessionMachine::on_execute(std::string_view body) {
   const auto portal = reader.cstring();
   static_cast<void>(reader.i32());
   if (!reader.check()) return protocol_violation("an Execute message is malformed");
-  auto id = unnamed_portal_;
-  if (!portal.empty()) {
-    const auto found = portals_.find(std::string(portal));
-    id = found == portals_.end() ? pg::no_statement : found->second;
-  }
+  const auto id = statement_of_portal(portal);
   statements_.hold(id);
   ++statistics_.statements;
   push(pg::RequestKind::execute, id);
   return Pass::forward;
+}
+
+/// What a portal runs; none where there is no such portal.
+pg::StatementId SessionMachine::statement_of_portal(std::string_view portal) const {
+  if (portal.empty()) return unnamed_portal_;
+  const auto found = portals_.find(std::string(portal));
+  return found == portals_.end() ? pg::no_statement : found->second;
 }
 
 SessionMachine::Pass SessionMachine::on_close(std::string_view body) {

@@ -10,8 +10,6 @@
 //   simple, autocommit:      BEGIN of ours | Query ✓ | record, Sync | COMMIT of ours    one more
 //
 // What cannot be recorded is left to the rules for everybody (session_machine_loss.cpp).
-#include <algorithm>
-#include <cassert>
 #include <utility>
 
 #include "proxy/postgres/mutation.hpp"
@@ -21,7 +19,6 @@
 namespace holdfast::proxy::postgres {
 
 namespace front = pg::frontend;
-namespace back = pg::backend;
 
 namespace {
 
@@ -81,7 +78,7 @@ std::optional<SessionMachine::Pass> SessionMachine::before_query(std::string_vie
     wrap_ = Wrap::open;
     wrapped_ = {};
     wrapped_failed_ = false;
-    inject("holdfast_begin", "BEGIN", {}, true);
+    inject("holdfast_begin", "BEGIN");
     return Pass::inject;
   }
   writes_ = writes_ || entry.writes;
@@ -90,9 +87,7 @@ std::optional<SessionMachine::Pass> SessionMachine::before_query(std::string_vie
 
 std::optional<SessionMachine::Pass> SessionMachine::before_execute(std::string_view body) {
   pg::Reader reader(body);
-  const auto portal = reader.cstring();
-  const auto found = portals_.find(std::string(portal));
-  const auto id = portal.empty() ? unnamed_portal_ : found == portals_.end() ? pg::no_statement : found->second;
+  const auto id = statement_of_portal(reader.cstring());
   if (id == pg::no_statement || !statements_[id].has_text()) {
     writes_ = unjoinable_ = true;
     return std::nullopt;
@@ -187,27 +182,17 @@ bool SessionMachine::awaits_ready() const {
   return false;
 }
 
-/// A statement of ours within the client's transaction, or as a segment of its own.
-void SessionMachine::inject(std::string_view name, std::string_view text, const std::vector<std::string>& parameters, bool with_sync,
-                            pg::Owner owner) {
-  pg::write_close_statement(server_output, name);  // one that failed has left its name
-  pg::write_statement(server_output, name, text, parameters);
-  if (with_sync) pg::write_sync(server_output);
-  using Kind = pg::RequestKind;
-  for (const auto kind : {Kind::close, Kind::parse, Kind::bind, Kind::execute, Kind::close, Kind::close, Kind::sync}) {
-    if (kind == Kind::sync && !with_sync) break;
-    pg::Request request;
-    request.kind = kind;
-    request.owner = owner;
-    static_cast<void>(tracker_.push(request));
-  }
+/// A statement of ours on which the client's depends: its errors are the client's.
+void SessionMachine::inject(std::string_view name, std::string_view text) {
+  run_own(name, text, {}, pg::Owner::injected, {.name_left = true, .sync = true});
 }
 
 void SessionMachine::inject_record(bool with_sync) {
   commit_->sequence = ++sequence_;
   ledger_error_.clear();
   if (broken("record")) return;
-  inject("holdfast_record", pg::ledger_record(), {options_.ledger_session, std::to_string(commit_->sequence)}, with_sync);
+  run_own("holdfast_record", pg::ledger_record(), {options_.ledger_session, std::to_string(commit_->sequence)}, pg::Owner::injected,
+          {.name_left = true, .sync = with_sync});
 }
 
 // ---- the server's answers ----
@@ -219,11 +204,11 @@ SessionMachine::Pass SessionMachine::on_wrapped_ready(const pg::Request& request
   if (status == 'T') {
     commit_ = RecordedCommit{0, request.number, true, true};
     inject_record(true);
-    inject("holdfast_commit", "COMMIT", {}, true);
+    inject("holdfast_commit", "COMMIT");
     wrap_readies_ = 2;
   } else {
     wrapped_failed_ = true;
-    inject("holdfast_rollback", "ROLLBACK", {}, true);
+    inject("holdfast_rollback", "ROLLBACK");
     wrap_readies_ = 1;
   }
   return Pass::drop;
@@ -333,22 +318,13 @@ void SessionMachine::answer_committed() {
   ++statistics_.outcomes_committed;
   bool ready = false;
   for (const auto& request : replay_->pending) {
-    switch (request.kind) {
-      case pg::RequestKind::parse:
-        pg::write_empty(client_output, back::parse_complete);
-        statements_.release(request.previous);
-        break;
-      case pg::RequestKind::bind: pg::write_empty(client_output, back::bind_complete); break;
-      case pg::RequestKind::describe: pg::write_empty(client_output, back::no_data); break;
-      case pg::RequestKind::execute: pg::write_command_complete(client_output, "COMMIT"); break;
-      case pg::RequestKind::query:
-        if (wrap_ == Wrap::none) pg::write_command_complete(client_output, "COMMIT");
-        client_output += std::exchange(held_completion_, {});
-        ready = true;
-        break;
-      default: ready = ready || request.kind == pg::RequestKind::sync; break;
+    ready = ready || request.kind == pg::RequestKind::query || request.kind == pg::RequestKind::sync;
+    if (wrap_ == Wrap::none) {
+      answer_end(request, "COMMIT");
+    } else {
+      client_output += std::exchange(held_completion_, {});
+      statements_.release(request.statement);
     }
-    statements_.release(request.statement);
   }
   status_ = 'I';
   if (ready) pg::write_ready_for_query(client_output, 'I');
@@ -369,11 +345,12 @@ bool SessionMachine::ledger_forget_due() const {
 
 void SessionMachine::begin_ledger_forget() {
   sequence_forgotten_ = sequence_;
-  inject("holdfast_forget", pg::ledger_forget(), {options_.ledger_session, std::to_string(sequence_)}, true, pg::Owner::holdfast);
+  run_own("holdfast_forget", pg::ledger_forget(), {options_.ledger_session, std::to_string(sequence_)}, pg::Owner::holdfast,
+          {.name_left = true, .sync = true});
 }
 
 void SessionMachine::begin_ledger_sweep() {
-  inject("holdfast_sweep", pg::ledger_sweep(), {}, true, pg::Owner::holdfast);
+  run_own("holdfast_sweep", pg::ledger_sweep(), {}, pg::Owner::holdfast, {.name_left = true, .sync = true});
 }
 
 }  // namespace holdfast::proxy::postgres

@@ -17,6 +17,7 @@ constexpr std::string_view lost_text = "the transaction was lost with its server
 constexpr std::string_view aborted_text =
     "current transaction is aborted, commands ignored until end of transaction block";
 
+constexpr pg::ErrorText lost_statement_error{"ERROR", "40001", "the statement was lost with its server; run it again"};
 constexpr pg::ErrorText killed_error{"ERROR", "57014", "canceling statement: an administrator ended its server process"};
 
 }  // namespace
@@ -278,39 +279,38 @@ void SessionMachine::answer_outside_block(const Segment& segment, const SegmentE
     progress.unsure = !effects.only_begin;
     return fail_segment(segment, lost_transaction_error(), 'E', progress);
   }
-  const bool administrator = witness == Witness::alive && loss_.code == "57P01";
-  const bool killed = administrator && (effects.only_reads || (segment.simple && !completed && effects.undoable && !commit_warned_));
+  const bool killed = is_killed(witness) && (effects.only_reads || (segment.simple && !completed && effects.undoable && !commit_warned_));
   if (killed) {
     return fail_segment(segment, killed_error, 'I', progress);
   }
   const bool not_sent_whole = (segment.open || segment.copying) && effects.undoable && !effects.may_commit;
   if (effects.only_reads || reads_proven_ || not_sent_whole) {
-    return fail_segment(segment, {"ERROR", "40001", "the statement was lost with its server; run it again"}, 'I',
-                        progress);
+    return fail_segment(segment, lost_statement_error, 'I', progress);
   }
   fail_unknown(segment, 'I', progress);
 }
 
 /// The transaction is gone with its server, which is what a ROLLBACK asks for: its missing replies are written here.
 void SessionMachine::answer_rollback(const Segment& segment, Progress& progress) {
-  for (const auto& request : segment.requests) {
-    switch (request.kind) {
-      case pg::RequestKind::parse: pg::write_empty(client_output, back::parse_complete); break;
-      case pg::RequestKind::bind: pg::write_empty(client_output, back::bind_complete); break;
-      case pg::RequestKind::close: pg::write_empty(client_output, back::close_complete); break;
-      case pg::RequestKind::describe: pg::write_empty(client_output, back::no_data); break;
-      case pg::RequestKind::query:
-      case pg::RequestKind::execute: pg::write_command_complete(client_output, "ROLLBACK"); break;
-      default: break;
-    }
-  }
-  for (const auto& request : segment.requests) {
-    if (request.kind == pg::RequestKind::parse && request.statement != pg::no_statement) statements_.release(request.previous);
-    statements_.release(request.statement);
-  }
+  for (const auto& request : segment.requests) answer_end(request, "ROLLBACK");
   progress = {};
   progress.parsed = true;
   pg::write_ready_for_query(client_output, 'I');
+}
+
+/// The reply that a request is owed, as if it had been run: one of those that bring and run the end of a transaction.
+void SessionMachine::answer_end(const pg::Request& request, std::string_view tag) {
+  switch (request.kind) {
+    case pg::RequestKind::parse: pg::write_empty(client_output, back::parse_complete); break;
+    case pg::RequestKind::bind: pg::write_empty(client_output, back::bind_complete); break;
+    case pg::RequestKind::close: pg::write_empty(client_output, back::close_complete); break;
+    case pg::RequestKind::describe: pg::write_empty(client_output, back::no_data); break;
+    case pg::RequestKind::query:
+    case pg::RequestKind::execute: pg::write_command_complete(client_output, tag); break;
+    default: break;
+  }
+  if (request.kind == pg::RequestKind::parse && request.statement != pg::no_statement) statements_.release(request.previous);
+  statements_.release(request.statement);
 }
 
 /// Its commit was not sent, or has been fenced out: it can be run again.
@@ -319,8 +319,7 @@ void SessionMachine::fail_undone(const Segment& segment, Witness witness, Progre
     ++statistics_.transactions_lost;
     return fail_segment(segment, lost_transaction_error(), 'I', progress);
   }
-  if (witness == Witness::alive && loss_.code == "57P01") return fail_segment(segment, killed_error, 'I', progress);
-  fail_segment(segment, {"ERROR", "40001", "the statement was lost with its server; run it again"}, 'I', progress);
+  fail_segment(segment, is_killed(witness) ? killed_error : lost_statement_error, 'I', progress);
 }
 
 void SessionMachine::fail_unknown(const Segment& segment, char after, Progress& progress) {

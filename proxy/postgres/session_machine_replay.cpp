@@ -77,7 +77,7 @@ bool SessionMachine::plan_replay(const std::vector<Segment>& segments, Witness w
     if (journal_.overflowed() && !broken("journal_limit")) return "replay_limit";
     if (refusal_) return "lost_state";
     if (loss_.code == "25P03" || loss_.code == "25P04") return "server_rule";
-    if (witness == Witness::alive && loss_.code == "57P01") return "administrator";
+    if (is_killed(witness)) return "administrator";
     if (!reads_alike(told_)) return "encoding";
     if (!transaction) return std::string(obstacle_outside(segments, witness, plan.reads));
     const std::string found(obstacle_in_transaction(segments, witness, plan.reads));
@@ -167,8 +167,7 @@ SessionMachine::JournalJudgement SessionMachine::judge_journal(std::uint64_t und
       const auto judged = judge_run({statements_, session_}, text, pg::scan_text(text).kind);
       obstacle = obstacle_in(judged, found.savepoint);
       for (const auto& statement : judged.statements) {
-        const bool sets_up = statement.control != pg::TransactionControl::none ||
-                             (statement.effect == pg::StatementEffect::session && statement.functions.empty());
+        const bool sets_up = statement.control != pg::TransactionControl::none || only_sets_up(statement);
         found.only_reads = found.only_reads && (sets_up || statement.reads_only);
         if (!sets_up) found.reads.push_back(statement);
       }
@@ -216,7 +215,7 @@ std::string_view SessionMachine::obstacle_outside(const std::vector<Segment>& se
     const bool opens_block = after != 'I' && effects.undoable && !effects.may_commit;
     const bool not_sent_whole =
         (segment.open || segment.copying || broken("sync_sent")) && effects.undoable && !effects.may_commit;
-    const bool sets_up = std::ranges::all_of(effects.texts, only_sets_up);
+    const bool sets_up = std::ranges::all_of(effects.texts, [](const auto& text) { return only_sets_up(text); });
     if (!known && !opens_block && !not_sent_whole && !sets_up && !certainly_undone(segment, effects, witness)) {
       const bool reads_only = after == 'I' && std::ranges::all_of(effects.texts, pg::only_reads);
       if (!reads_only && !broken("write_under_way")) return "may_have_committed";
@@ -312,7 +311,7 @@ void SessionMachine::feed_replay() {
 
 void SessionMachine::send_again(const pg::JournalEntry& entry, std::string_view message) {
   auto& pending = replay_->pending;
-  if (wrap_ == Wrap::open && entry.request == wrapped_.number) inject("holdfast_begin", "BEGIN", {}, true);
+  if (wrap_ == Wrap::open && entry.request == wrapped_.number) inject("holdfast_begin", "BEGIN");
   if (commit_ && commit_->request == entry.request) {
     inject_record(entry.type == front::query);
     commit_->sent = commit_->recorded = true;

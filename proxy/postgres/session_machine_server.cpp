@@ -361,25 +361,29 @@ bool SessionMachine::snapshot_due() const {
 }
 
 void SessionMachine::begin_snapshot() {
-  if (std::exchange(snapshot_left_, false)) {
-    pg::write_close_statement(server_output, snapshot_name);
-    pg::Request request;
-    request.kind = pg::RequestKind::close;
-    request.owner = pg::Owner::holdfast;
-    static_cast<void>(tracker_.push(request));
-  }
   snapshot_now_ = false;
   snapshot_ = Snapshot::running;
   session_.begin_snapshot();
-  pg::write_statement(server_output, snapshot_name, pg::SessionState::snapshot_query(), {session_.dotted_names()});
-  pg::write_sync(server_output);
-  using Kind = pg::RequestKind;
-  for (const auto kind : {Kind::parse, Kind::bind, Kind::execute, Kind::close, Kind::close, Kind::sync}) {
+  run_own(snapshot_name, pg::SessionState::snapshot_query(), {session_.dotted_names()}, pg::Owner::holdfast,
+          {.name_left = std::exchange(snapshot_left_, false), .sync = true});
+}
+
+/// A statement of ours: a segment of its own, or without `sync` a part of the client's.
+void SessionMachine::run_own(std::string_view name, std::string_view text, const std::vector<std::string>& parameters, pg::Owner owner,
+                             OwnStatement how) {
+  how.name_left ? pg::write_statement_anew(server_output, name, text, parameters)
+                : pg::write_statement(server_output, name, text, parameters);
+  if (how.sync) pg::write_sync(server_output);
+  const auto push_own = [&](pg::RequestKind kind) {
     pg::Request request;
     request.kind = kind;
-    request.owner = pg::Owner::holdfast;
+    request.owner = owner;
     static_cast<void>(tracker_.push(request));
-  }
+  };
+  using Kind = pg::RequestKind;
+  if (how.name_left) push_own(Kind::close);
+  for (const auto kind : {Kind::parse, Kind::bind, Kind::execute, Kind::close, Kind::close}) push_own(kind);
+  if (how.sync) push_own(Kind::sync);
 }
 
 void SessionMachine::end_snapshot() {
