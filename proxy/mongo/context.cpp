@@ -104,10 +104,7 @@ Task<Context::Found> Context::log_in(Grant grant, std::shared_ptr<Login> login, 
   const auto limit = std::min(deadline, started + config->reconnect.connection_timeout);
   auto made = co_await Backend::open(settings, grant.address, buffers, login, limit);
   auto outcome = outcome_of(made);
-  using Type = wire::MemberHello::Type;
-  const auto type = made.hello.type;
-  const bool writable = (type == Type::primary && !members.is_stale_primary(made.hello)) || type == Type::standalone || type == Type::mongos;
-  if (made.backend && !writable) {
+  if (made.backend && !members.accepts_writes(made.hello)) {
     outcome.failure = Failure::unfit;
     outcome.error = grant.address.to_string() + " is no primary any more";
     made.backend.reset();

@@ -46,10 +46,11 @@ std::string Members::note(std::size_t member, const wire::MemberHello& hello, Ti
   if (!hello.set_name.empty()) set_name_ = hello.set_name;
   known_[member].hello = hello;
   known_[member].heard = now;
-  known_[member].reachable = true;
+  const bool stale = is_stale_primary(hello);
+  known_[member].reachable = !stale;  // until it says something else of itself
   topology_.update(hosts_[member].to_string(), hello);
   follow_topology();
-  if (hello.type == Type::primary && !hello.election_id.empty() && !is_stale_primary(hello)) {
+  if (hello.type == Type::primary && !hello.election_id.empty() && !stale) {
     if (hello.set_version != set_version_) {
       set_version_ = hello.set_version;
       newest_election_ = hello.election_id;
@@ -166,6 +167,10 @@ void Members::refresh_face() {
 bool Members::is_stale_primary(const wire::MemberHello& hello) const {
   return hello.type == Type::primary && !hello.election_id.empty() && hello.set_version <= set_version_ &&
          hello.election_id < newest_election_;
+}
+
+bool Members::accepts_writes(const wire::MemberHello& hello) const {
+  return hello.type == Type::standalone || hello.type == Type::mongos || (hello.type == Type::primary && !is_stale_primary(hello));
 }
 
 bool Members::is_outdated(std::string_view election_id) {

@@ -42,6 +42,8 @@ class Members {
   [[nodiscard]] bool is_outdated(std::string_view election_id);
   /// Does this member take itself for the primary although a newer election is known? It slept, or was cut off, through that.
   [[nodiscard]] bool is_stale_primary(const wire::MemberHello& hello) const;
+  /// A member that says this of itself can be written to.
+  [[nodiscard]] bool accepts_writes(const wire::MemberHello& hello) const;
   /// Those of the URI, then those that were found out, by index. None is ever taken out.
   [[nodiscard]] const std::vector<config::HostPort>& hosts() const { return hosts_; }
   /// It belongs to the upstream no more, by the word of the primary.

@@ -64,10 +64,9 @@ Task<std::optional<wire::MemberHello>> Monitors::Impl::ask(std::shared_ptr<Watch
 }
 
 bool Monitors::Impl::note(std::size_t member, const wire::MemberHello& hello) {
-  using Type = wire::MemberHello::Type;
   if (stopped || !members.note(member, hello, now()).empty()) return false;
   learnt();
-  if (hello.type != Type::primary && hello.type != Type::standalone && hello.type != Type::mongos) suspect(member);
+  if (!members.accepts_writes(hello)) suspect(member);
   return true;
 }
 

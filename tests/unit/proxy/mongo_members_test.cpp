@@ -1,6 +1,8 @@
 // The face that follows from the members: when it is shown, what it says, and what it is never changed by.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "proxy/mongo/members.hpp"
 
 namespace holdfast::proxy::mongo {
@@ -190,6 +192,32 @@ TEST(MongoMembers, a_read_is_for_those_that_are_reachable_and_near) {
   EXPECT_EQ(members.select(preference).nearest, (std::vector<std::size_t>{1}));
   preference.max_staleness_seconds = 1;
   EXPECT_FALSE(members.select(preference).error.empty());
+}
+
+TEST(MongoMembers, no_read_is_for_a_primary_that_slept_through_its_replacement) {
+  Members members(config_with(3), {});
+  auto primary = hello(Type::primary);
+  primary.hosts = {"h0:27017", "h1:27017", "h2:27017"};
+  primary.election_id = "000000000002";
+  primary.set_version = 1;
+  static_cast<void>(members.note(0, primary));
+  static_cast<void>(members.note(2, hello(Type::secondary)));
+  auto older = primary;
+  older.election_id = "000000000001";
+  static_cast<void>(members.note(1, older));
+  for (const auto mode : {wire::ReadMode::nearest, wire::ReadMode::primary_preferred}) {
+    wire::ReadPreference preference;
+    preference.mode = mode;
+    const auto selected = members.select(preference).nearest;
+    EXPECT_EQ(std::count(selected.begin(), selected.end(), 1U), 0);
+    EXPECT_FALSE(selected.empty());
+  }
+  EXPECT_FALSE(members.accepts_writes(older));
+  EXPECT_TRUE(members.accepts_writes(primary));
+  static_cast<void>(members.note(1, hello(Type::secondary)));
+  wire::ReadPreference nearest;
+  nearest.mode = wire::ReadMode::nearest;
+  EXPECT_EQ(members.select(nearest).nearest.size(), 3U) << "it has learnt, and counts again";
 }
 
 }  // namespace
