@@ -9,7 +9,6 @@
 #include <exception>
 #include <memory>
 #include <optional>
-#include <random>
 
 #include "cli/demo_proxy.hpp"
 #include "cli/demo_report.hpp"
@@ -85,9 +84,6 @@ class Demo {
   int report(const DemoResult& result);
   [[nodiscard]] std::optional<std::uint16_t> entrance() const;
   [[nodiscard]] std::unique_ptr<LiveView> view();
-  [[nodiscard]] milliseconds between(int shortest, int longest) {
-    return milliseconds(std::uniform_int_distribution(shortest, longest)(generator_));
-  }
 
   // In the order in which they are built; the reverse is the order in which they end.
   DemoOptions options_;
@@ -98,7 +94,6 @@ class Demo {
   std::unique_ptr<DemoProxy> proxy_;
   std::unique_ptr<DemoSubject> subject_;  // its clients end while the proxy still serves them
   std::string name_;
-  std::minstd_rand generator_{std::random_device{}()};
 };
 
 void Demo::set_up() {
@@ -141,14 +136,14 @@ int Demo::perform() {
 
 void Demo::kill_again_and_again(Clock::time_point end) {
   // The last second belongs to the clients, so that the view does not end in the midst of an outage.
-  auto next = Clock::now() + between(2'000, 3'000);
+  auto next = Clock::now() + workload::between(2'000, 3'000);
   while (next < end - std::chrono::seconds(1)) {
     if (!pass_time(next)) {
       return;
     }
     const auto struck = Clock::now();
     subject_->strike(stage_, [this](milliseconds time) { return pass_time(Clock::now() + time); });
-    next = std::max(struck + between(3'000, 5'000), Clock::now() + std::chrono::seconds(1));
+    next = std::max(struck + workload::between(3'000, 5'000), Clock::now() + std::chrono::seconds(1));
   }
   [[maybe_unused]] const bool undisturbed = pass_time(end);
 }

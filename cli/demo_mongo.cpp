@@ -1,8 +1,6 @@
 // MongoDB's set, clients, kills and stepdowns.
 #include "cli/demo_mongo.hpp"
 
-#include <random>
-
 #include "workload/mongo_clients.hpp"
 #include "workload/mongo_set.hpp"
 
@@ -48,7 +46,7 @@ class MongoDemo final : public DemoSubject {
     }
     stage.up("there is a primary again");
     // The dead member comes back a little later, and catches up.
-    if (pass(milliseconds(std::uniform_int_distribution(200, 1'000)(generator_)))) set_->revive();
+    if (pass(workload::between(200, 1'000))) set_->revive();
   }
 
   [[nodiscard]] bool is_whole() override { return set_->complete(); }
@@ -73,7 +71,6 @@ class MongoDemo final : public DemoSubject {
   std::optional<std::filesystem::path> mongod_;
   std::unique_ptr<workload::MongoSet> set_;
   std::unique_ptr<workload::MongoWorkload> clients_;
-  std::minstd_rand generator_{std::random_device{}()};
 };
 
 }  // namespace

@@ -1,8 +1,6 @@
 // PostgreSQL's server, clients and kills.
 #include "cli/demo_postgres.hpp"
 
-#include <random>
-
 #include "workload/postgres_binaries.hpp"
 #include "workload/postgres_clients.hpp"
 #include "workload/postgres_server.hpp"
@@ -57,7 +55,7 @@ class PostgresDemo final : public DemoSubject {
     }
     stage.struck(Blow::postmaster);
     server_->kill_postmaster();
-    [[maybe_unused]] const bool undisturbed = pass(milliseconds(std::uniform_int_distribution(200, 1'500)(generator_)));
+    [[maybe_unused]] const bool undisturbed = pass(workload::between(200, 1'500));
     stage.recovering();
     server_->start();
     stage.up("the server accepts logins again");
@@ -86,7 +84,6 @@ class PostgresDemo final : public DemoSubject {
   workload::PostgresTarget app_;
   std::unique_ptr<workload::PostgresServer> server_;
   std::unique_ptr<workload::PostgresWorkload> clients_;
-  std::minstd_rand generator_{std::random_device{}()};
 };
 
 }  // namespace

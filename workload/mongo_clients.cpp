@@ -2,7 +2,6 @@
 #include "workload/mongo_clients.hpp"
 
 #include <map>
-#include <random>
 #include <stdexcept>
 
 #include "workload/documented_errors.hpp"
@@ -15,11 +14,6 @@ namespace {
 constexpr int articles = 200;
 constexpr int batch = 25;  // of a cursor
 constexpr WriteId ids_of_a_writer = 1'000'000'000;
-
-milliseconds between(int shortest, int longest) {
-  thread_local std::minstd_rand generator(std::random_device{}());
-  return milliseconds(std::uniform_int_distribution(shortest, longest)(generator));
-}
 
 /// Waits where the error says that there is no server at present.
 void react(Control& control, const MongoReply& reply) {

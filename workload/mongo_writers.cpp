@@ -1,6 +1,5 @@
 // The clients that write. Each write has an id of its own and is attempted until its outcome is known; nothing in the database keeps
 // a second copy of it out.
-#include <random>
 
 #include "workload/documented_errors.hpp"
 #include "workload/mongo_clients.hpp"
@@ -19,7 +18,7 @@ class MongoWriter final : public MongoProgram {
 
   void step() override {
     const bool each_second = writing_ == MongoWriting::transactions;
-    context_.control.rest(milliseconds(each_second ? 1'000 : std::uniform_int_distribution(10, 40)(generator_)));
+    context_.control.rest(each_second ? milliseconds(1'000) : between(10, 40));
     if (context_.control.stopping()) return;
     const WriteId id = ++id_;
     context_.history.attempt(id, writing_ == MongoWriting::documents ? 1 : 2);
@@ -128,7 +127,6 @@ class MongoWriter final : public MongoProgram {
   MongoWriting writing_;
   WriteId id_;
   Mongoc<mongoc_collection_t> orders_;
-  std::minstd_rand generator_{std::random_device{}()};
 };
 
 }  // namespace

@@ -2,18 +2,12 @@
 #include "workload/postgres_clients.hpp"
 
 #include <algorithm>
-#include <random>
 
 #include "workload/documented_errors.hpp"
 
 namespace holdfast::workload {
 
 namespace {
-
-milliseconds between(int shortest, int longest) {
-  thread_local std::minstd_rand generator(std::random_device{}());
-  return milliseconds(std::uniform_int_distribution(shortest, longest)(generator));
-}
 
 class Settled final : public ClientProgram {
  public:

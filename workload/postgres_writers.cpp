@@ -1,7 +1,6 @@
 // The clients that write, and the tables they write to. Each write has an id of its own and is attempted until its outcome
 // is known; nothing in the database keeps a second copy of it out.
 #include <charconv>
-#include <random>
 
 #include "workload/documented_errors.hpp"
 #include "workload/postgres_clients.hpp"
@@ -25,7 +24,7 @@ class Writing final : public ClientProgram {
   }
 
   void step(PostgresSession& session) override {
-    context_.control.rest(milliseconds(std::uniform_int_distribution(5, 25)(generator_)));
+    context_.control.rest(between(5, 25));
     const WriteId id = ++id_;
     context_.history.attempt(id, manner_ == WriterManner::autocommit ? 1 : 2);
     while (!context_.control.stopping()) {
@@ -132,7 +131,6 @@ class Writing final : public ClientProgram {
   ClientContext context_;
   WriterManner manner_;
   WriteId id_, first_id_;
-  std::minstd_rand generator_{std::random_device{}()};
 };
 
 }  // namespace

@@ -1,7 +1,8 @@
-// Waiting for a condition with a deadline. Decides nothing else.
+// How long a workload waits: for a condition with a deadline, or for as long as chance says. Decides nothing else.
 #pragma once
 
 #include <chrono>
+#include <random>
 #include <thread>
 
 namespace holdfast::workload {
@@ -20,6 +21,12 @@ template <typename Condition>
     std::this_thread::sleep_for(milliseconds(5));
   }
   return true;
+}
+
+/// A time from `shortest` to `longest` milliseconds.
+inline milliseconds between(int shortest, int longest) {
+  thread_local std::minstd_rand generator(std::random_device{}());
+  return milliseconds(std::uniform_int_distribution(shortest, longest)(generator));
 }
 
 }  // namespace holdfast::workload

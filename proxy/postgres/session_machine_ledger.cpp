@@ -111,24 +111,23 @@ std::optional<SessionMachine::Pass> SessionMachine::before_execute(std::string_v
 }
 
 std::optional<SessionMachine::Pass> SessionMachine::before_sync() {
-  const auto go_on = [this] {
-    in_block_.reset();
-    unjoinable_ = false;
-    return std::nullopt;
-  };
   // A server that reads COPY data ignores it.
   if (tracker_.copying_in()) return std::nullopt;
-  if (!writes_ || !tracker_.segment_open() || tracker_.failed()) return go_on();
+  if (!writes_ || !tracker_.segment_open() || tracker_.failed()) return std::nullopt;
   if (awaits_ready()) return hold_for_answers(true);
-  if (in_block_.value_or(status_ != 'I') || unjoinable_) return go_on();
+  if (in_block_.value_or(status_ != 'I') || unjoinable_) return std::nullopt;
   if (!tracker_.empty()) return hold_for_answers(true);
   commit_.emplace();
   inject_record(false);
   return Pass::inject;
 }
 
-/// The message in front of which something was injected has gone out.
+/// A message has gone out: it may be the one in front of which something was injected.
 void SessionMachine::note_commit_sent(char type) {
+  if (type == front::sync && !tracker_.copying_in()) {
+    in_block_.reset();
+    unjoinable_ = false;
+  }
   if (type == front::query && wrap_ == Wrap::open && wrapped_.statement == pg::no_statement) {
     wrapped_ = tracker_.requests().back();
     statements_.hold(wrapped_.statement);
@@ -137,9 +136,6 @@ void SessionMachine::note_commit_sent(char type) {
   commit_->request = tracker_.last_number();
   commit_->sent = true;
   if (type == front::execute) in_block_ = false;
-  if (type != front::sync) return;
-  in_block_.reset();
-  unjoinable_ = false;
 }
 
 pg::LedgerEntry SessionMachine::ledger_entry(std::string_view text, const pg::TextScan& scan) {

@@ -61,26 +61,28 @@ def test_it_depends_on_debians_libraries_and_carries_none(package):
         assert f" {path}\n" in names, (path, names)
 
 
-def test_systemd_verifies_the_unit_and_calls_it_well_protected(installed):
+def complaint_of_systemd(installed, source, right, wrong):
+    """Of a unit in which `right` was made `wrong`; as it is installed, systemd-analyze has nothing to say of it."""
     in_root(installed, "apt-get", "install", "-y", "-qq", "--no-install-recommends", "systemd", "procps")
     # Without --man=no it would run a man that a bare Debian has not.
-    assert in_root(installed, "systemd-analyze", "verify", "--man=no", "holdfast.service") == ""
-    unit = installed / "lib/systemd/system/holdfast.service"
-    unit.write_text(unit.read_text().replace("DynamicUser=yes", "DynamicUsers=yes"))
-    assert "DynamicUsers" in run("chroot", installed, "sh", "-c", "systemd-analyze verify --man=no holdfast.service 2>&1; exit 0")
-    shutil.copy(UNIT, unit)
+    assert in_root(installed, "systemd-analyze", "verify", "--man=no", source.name) == ""
+    unit = installed / "lib/systemd/system" / source.name
+    assert right in unit.read_text()
+    unit.write_text(unit.read_text().replace(right, wrong))
+    said = run("chroot", installed, "sh", "-c", f"systemd-analyze verify --man=no {source.name} 2>&1; exit 0")
+    shutil.copy(source, unit)
+    return said
+
+
+def test_systemd_verifies_the_unit_and_calls_it_well_protected(installed):
+    assert "DynamicUsers" in complaint_of_systemd(installed, UNIT, "DynamicUser=yes", "DynamicUsers=yes")
     table = run(tool("systemd-analyze"), "security", "--offline=true", "--threshold=15", UNIT)
     level = float(re.search(r"exposure level for holdfast.service: (\S+)", table)[1])
     assert level <= 1.5, table
 
 
 def test_systemd_verifies_the_socket_and_it_binds_what_the_default_configuration_listens_on(installed):
-    in_root(installed, "apt-get", "install", "-y", "-qq", "--no-install-recommends", "systemd", "procps")
-    assert in_root(installed, "systemd-analyze", "verify", "--man=no", "holdfast.socket") == ""
-    unit = installed / "lib/systemd/system/holdfast.socket"
-    unit.write_text(unit.read_text().replace("ListenStream=127", "ListenStream=nowhere 127"))
-    assert "nowhere" in run("chroot", installed, "sh", "-c", "systemd-analyze verify --man=no holdfast.socket 2>&1; exit 0")
-    shutil.copy(SOCKET, unit)
+    assert "nowhere" in complaint_of_systemd(installed, SOCKET, "ListenStream=127", "ListenStream=nowhere 127")
     bound = re.findall(r"^ListenStream=(.*)$", SOCKET.read_text(), re.MULTILINE)
     assert bound == [each["listen"] for each in yaml.safe_load((installed / "etc/holdfast/holdfast.yaml").read_text())["connections"]]
 

@@ -145,6 +145,16 @@ TEST(ledger, cuts_an_extended_write_before_its_sync) {
   script.expect_to_client("ZI");
 }
 
+TEST(ledger, takes_a_segment_in_a_block_for_one_whatever_ended_the_block_before) {
+  SessionScript script(with_ledger());
+  write_in_block(script);
+  script.client_sends(extended("COMMIT") + sync());
+  script.server_sends(parsed + bound + recorded() + complete("COMMIT") + ready('I'));
+  write_in_block(script);
+  script.client_sends(extended("INSERT INTO t VALUES (2)") + sync());
+  script.expect_to_server("P: B E S");
+}
+
 TEST(ledger, asks_nothing_after_a_rollback) {
   SessionScript script(with_ledger());
   write_in_block(script);
