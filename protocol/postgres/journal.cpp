@@ -2,6 +2,8 @@
 #include "protocol/postgres/journal.hpp"
 
 #include <algorithm>
+#include <cassert>
+#include <numeric>
 
 namespace holdfast::postgres {
 namespace {
@@ -53,6 +55,30 @@ void Journal::drop_through(std::uint64_t request) {
   }
   next_ready_ = std::max(next_ready_, first_);
   if (first_ > dropped_max && first_ > entries_.size() / 2) compact();
+}
+
+Journal::Extent Journal::segment(std::uint64_t request) const {
+  std::size_t begin = 0;
+  for (std::size_t i = 0; i < size(); ++i) {
+    const auto& entry = (*this)[i];
+    if (!entry.answered) continue;
+    if (entry.request == request) return {begin, i + 1};
+    begin = i + 1;
+  }
+  return {};
+}
+
+void Journal::cut(std::size_t first, std::size_t end) {
+  assert(first <= end && first_ + end <= next_ready_ && "only what is answered can be cut out");
+  const auto at = [&](std::size_t index) { return entries_.begin() + static_cast<std::ptrdiff_t>(first_ + index); };
+  const auto add = [](std::size_t sum, const JournalEntry& entry) { return sum + entry.size; };
+  const auto before = std::accumulate(at(0), at(first), first_byte_, add);
+  const auto size = std::accumulate(at(first), at(end), std::size_t{0}, add);
+  bytes_.erase(before, size);
+  entries_.erase(at(first), at(end));
+  gone_bytes_ += size;
+  gone_entries_ += end - first;
+  next_ready_ -= end - first;
 }
 
 void Journal::compact() {

@@ -42,6 +42,9 @@ class Journal {
   void on_answered(std::uint64_t request, ReplyMark given);
   /// The same, outside a transaction: what stands up to there needs never to be sent again.
   void drop_through(std::uint64_t request);
+  /// Takes out the entries from `first` up to before `end`, all of answered segments: the server is where it would be had
+  /// they never been sent.
+  void cut(std::size_t first, std::size_t end);
   void clear();
 
   struct Mark {
@@ -60,6 +63,12 @@ class Journal {
   // Reading: entries are counted from 0, the first one that is still kept.
   [[nodiscard]] std::size_t size() const { return entries_.size() - first_; }
   [[nodiscard]] const JournalEntry& operator[](std::size_t index) const { return entries_[first_ + index]; }
+  /// The entries of one answered segment: from `begin` up to before `end`.
+  struct Extent {
+    std::size_t begin = 0, end = 0;
+  };
+  /// Of the segment that ends with `request`; empty where there is none.
+  [[nodiscard]] Extent segment(std::uint64_t request) const;
   /// Calls `visit(index, entry, message)` for each.
   template <class Visit>
   void each(Visit visit) const {

@@ -113,7 +113,7 @@ class ReplyTracker {
   void pop_front();
 
   RequestQueue requests_;
-  std::uint64_t next_number_ = 0;
+  std::uint64_t next_number_ = 1;  // 0 is before all
   bool segment_open_ = false;
   bool copy_in_ = false;
   bool skip_to_sync_ = false;  // the server skips, and the Sync that ends it has not been sent yet

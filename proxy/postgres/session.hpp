@@ -43,7 +43,7 @@ struct SessionContext {
   TlsContext server_tls;       // none: sslmode=disable
   std::function<void(const std::shared_ptr<Session>&)> opened;
   std::function<void(const Session&)> closed;
-  SteadyTime ledger_swept = {};  // when a session of this worker last did
+  std::optional<SteadyTime> ledger_swept = {};  // when a session of this worker last did
 };
 
 class Session : public std::enable_shared_from_this<Session> {

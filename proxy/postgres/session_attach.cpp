@@ -78,9 +78,11 @@ Task<> Session::wait_for_resume() {
 
 Task<> Session::attach() {
   const auto deadline = now() + context_->config->reconnect.hold_timeout;
+  const bool replaying = machine_.replaying();
   const auto attached = co_await attach_once(SessionMachine::Attachment::again, deadline);
   attaching_ = false;
   if (closing_) co_return;
+  if (replaying && attached == Attached::refused) note_not_replayed();
   if (attached == Attached::closed) {
     if (end_reason_.empty()) end_reason_ = "not_restorable";
     co_await flush_and_close();
@@ -99,7 +101,15 @@ Task<Session::Attached> Session::attach_once(SessionMachine::Attachment attachme
     // A pause does not count: the gate knows that for one wait, this for all of them.
     if (paused) deadline = now() + config.reconnect.hold_timeout;
     if (auto* refusal = std::get_if<Refusal>(&answer)) {
-      if (refusal->reason != Refusal::Reason::cancelled) machine_.refuse("57P03", std::move(refusal->message));
+      // A statement that came while this waited has a hold_timeout of its own.
+      const auto held_until = held_since_.value_or(now() - config.reconnect.hold_timeout) + config.reconnect.hold_timeout;
+      if (refusal->reason == Refusal::Reason::hold_timeout && held_until > now()) {
+        deadline = held_until;
+        continue;
+      }
+      // A listener that says nothing has nothing that could be refused.
+      const bool asked = attachment == SessionMachine::Attachment::first || waiting_for_backend_ || machine_.replaying();
+      if (asked && refusal->reason != Refusal::Reason::cancelled) machine_.refuse("57P03", std::move(refusal->message));
       co_return Attached::refused;
     }
     auto& grant = std::get<Grant>(answer);
@@ -157,6 +167,11 @@ Task<Session::Attached> Session::attach_once(SessionMachine::Attachment attachme
           if (now() < deadline) continue;
           machine_.refuse("57P03", config.id + ": the server was lost again while the session was restored");
           co_return Attached::refused;
+      }
+      // What was to be run again was given up meanwhile: nothing of a lost transaction needs a backend.
+      if (machine_.state() == SessionState::lost_transaction) {
+        server_in_.consume(server_in_.data().size());
+        co_return Attached::refused;
       }
     } else {
       identity_ = identity;
@@ -274,7 +289,9 @@ bool Session::can_do_without(const pg::Pin& lost) {
 }
 
 void Session::on_tick(SteadyTime at) {
-  if (closing_ || !backend_ || replication_) return;
+  if (closing_ || replication_) return;
+  if (machine_.wants_backend()) return start_attach();
+  if (!backend_) return;
   give_up_replay_after(at);
   if (machine_.snapshot_due() && at - last_snapshot_ >= snapshot_pause) {
     last_snapshot_ = at;

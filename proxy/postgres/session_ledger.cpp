@@ -78,7 +78,8 @@ Task<bool> Session::has_ledger(Backend& backend) {
 
 void Session::tidy_ledger_at(SteadyTime at) {
   if (context_->config->exactly_once != config::ExactlyOnce::on) return;
-  const bool sweep = at - context_->ledger_swept >= ledger_sweep_pause && machine_.at_rest();
+  const bool due = !context_->ledger_swept || at - *context_->ledger_swept >= ledger_sweep_pause;
+  const bool sweep = due && machine_.at_rest();
   if (sweep) context_->ledger_swept = at;
   if (sweep || machine_.ledger_forget_due()) spawn_named(executor_, tidy_ledger(sweep), "ledger", shared_from_this());
 }

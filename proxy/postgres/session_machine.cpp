@@ -1,6 +1,7 @@
 // Attachment: what a session takes over from its backends, and what it keeps for itself.
 #include "proxy/postgres/session_machine.hpp"
 
+#include <cassert>
 #include <utility>
 
 namespace holdfast::proxy::postgres {
@@ -19,6 +20,7 @@ const char* to_string(SessionState state) {
 SessionMachine::SessionMachine(SessionOptions options) : options_(std::move(options)), journal_(options_.replay_limit) {}
 
 bool SessionMachine::on_attached(std::int32_t process_id, Parameters parameters, Attachment attachment) {
+  assert(state_ != SessionState::lost_transaction && "the client believes in a transaction that this backend has not");
   backend_process_id_ = process_id;
   ++backend_;
   loss_ = {};

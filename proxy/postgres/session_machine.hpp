@@ -13,6 +13,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <optional>
 #include <span>
@@ -225,6 +226,8 @@ class SessionMachine {
   void begin_snapshot();
   /// The client listens: it is attached again at once after a loss.
   [[nodiscard]] bool listening() const { return session_.listening(); }
+  /// It listens and hears nothing: a backend is wanted though the client asks for none.
+  [[nodiscard]] bool wants_backend() const { return state_ == SessionState::detached && session_.listening(); }
   [[nodiscard]] const pg::SessionState& session() const { return session_; }
   [[nodiscard]] const Parameters& parameters() const { return told_; }
   [[nodiscard]] std::int32_t virtual_process_id() const { return virtual_process_id_; }
@@ -264,7 +267,6 @@ class SessionMachine {
   Pass on_parameter_status(std::string_view message, std::string_view body);
   Pass pass_aside(std::string_view message);
   Pass on_ready(const pg::Request& request, char status);
-  void note_answered(std::uint64_t request, char status);
   Pass on_own_reply(char type, std::string_view body);
   void on_completed(const pg::Request& request, std::string_view tag);
   void finish_request(const pg::Request& request);
@@ -310,6 +312,21 @@ class SessionMachine {
   [[nodiscard]] bool certainly_not_committed() const;
   void answer_committed();
 
+  // what a second run would need (session_machine_journal.cpp)
+  /// Of the segment that is being answered.
+  struct SegmentNotes {
+    bool gave = false;           // more than its errors and the form of its results
+    bool of_the_moment = false;  // it failed, before it gave anything, as it would not fail again
+    bool chained = false;        // COMMIT or ROLLBACK that may have begun the next transaction
+  };
+  void note_answered(std::uint64_t request, char status);
+  void note_error(std::string_view code);
+  void cut_journal(std::uint64_t request, char status, SegmentNotes notes);
+  void cut_chained(std::uint64_t request);
+  void cut_out(pg::Journal::Extent extent);
+  void each_text(const std::function<void(std::size_t, const pg::JournalEntry&, std::optional<std::string_view>)>& visit) const;
+  void forget_journal();
+
   // a second run (session_machine_replay.cpp)
   bool plan_replay(const std::vector<Segment>& segments, Witness witness, OldBackend old_backend, bool partial);
   [[nodiscard]] std::string_view obstacle_in_transaction(const std::vector<Segment>& segments, Witness witness,
@@ -340,7 +357,6 @@ class SessionMachine {
   Pass differs(std::string what);
   void advance_replay();
   void finish_replay();
-  void forget_journal();
   void abandon_replay(std::optional<pg::ErrorText> first);
   /// The client holds a part of a message: nothing else can be said to it before the rest.
   [[nodiscard]] bool client_in_the_middle() const;
@@ -428,6 +444,10 @@ class SessionMachine {
   bool commit_warned_ = false;          // WARNING 57P01 or 57P02 since the last ReadyForQuery: FATAL 57P01 is no proof then
   LossReport loss_;
 
+  // what a second run would need
+  SegmentNotes segment_notes_;
+  std::optional<std::uint64_t> failed_at_;  // the segment that failed as it would not fail again, in a transaction that may go back
+
   // a second run
   struct Replay {
     bool transaction = false;  // else statements outside one
@@ -443,7 +463,7 @@ class SessionMachine {
     bool running = false, caught_up = false;
     std::string difference;
     bool asks_ledger = false;                    // before anything is run again
-    std::string obstacle;                        // asks_ledger: why it is not run again though it has not committed
+    std::string obstacle;                        // why it is not run again, whatever the ledger or the catalog says
   };
   std::optional<Replay> replay_;
   bool replayed_ = false;           // once only: until the client is at rest outside a transaction

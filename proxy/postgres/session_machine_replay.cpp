@@ -5,7 +5,6 @@
 // session_machine_loss.cpp's.
 #include <algorithm>
 #include <cassert>
-#include <unordered_set>
 #include <utility>
 
 #include "proxy/postgres/lost_segment.hpp"
@@ -57,6 +56,11 @@ bool reads_alike(const Parameters& parameters) {
   return true;
 }
 
+/// What was run is not in the journal, or not known by its parse tree.
+bool not_judged(std::string_view obstacle) {
+  return obstacle == "replay_off" || obstacle == "replay_limit" || obstacle == "encoding";
+}
+
 }  // namespace
 
 // ---- may it run again? ----
@@ -86,7 +90,12 @@ bool SessionMachine::plan_replay(const std::vector<Segment>& segments, Witness w
   }();
   if (obstacle == answered) return false;
   const bool asks_ledger = commit_sent() && commit_->recorded;
-  if (!obstacle.empty() && !asks_ledger) {
+  if (!obstacle.empty()) plan.reads.clear();  // those before the one that is in the way
+  if (transaction && !obstacle.empty() && !asks_ledger && !partial && !reads_proven_ && !not_judged(obstacle)) {
+    // It does not run again, and yet a COMMIT of what only read can be told to have left nothing behind.
+    static_cast<void>(obstacle_in_transaction(segments, witness, plan.reads));
+  }
+  if (!obstacle.empty() && !asks_ledger && plan.reads.empty()) {
     replay_obstacle_ = obstacle;
     ++(transaction ? statistics_.transactions_not_replayed : statistics_.statements_not_replayed);
     return false;
@@ -157,42 +166,6 @@ std::string_view SessionMachine::obstacle_in_transaction(const std::vector<Segme
   return status_ == 'E' && !savepoint ? answered : "";
 }
 
-/// The texts of before the request `under_way`, each judged once.
-SessionMachine::JournalJudgement SessionMachine::judge_journal(std::uint64_t under_way) const {
-  JournalJudgement found;
-  auto& obstacle = found.obstacle;
-  std::unordered_set<std::string_view> seen;
-  const auto judge = [&](std::string_view text) {
-    if (obstacle.empty() && seen.insert(text).second) {
-      const auto judged = judge_run({statements_, session_}, text, pg::scan_text(text).kind);
-      obstacle = obstacle_in(judged, found.savepoint);
-      for (const auto& statement : judged.statements) {
-        const bool sets_up = statement.control != pg::TransactionControl::none || only_sets_up(statement);
-        found.only_reads = found.only_reads && (sets_up || statement.reads_only);
-        if (!sets_up) found.reads.push_back(statement);
-      }
-    }
-    if (obstacle == "transaction_control" && broken("transaction_control")) obstacle = {};
-  };
-  journal_.each([&](std::size_t, const pg::JournalEntry& entry, std::string_view message) {
-    if (entry.request != pg::JournalEntry::no_request && entry.request >= under_way) return;
-    const auto body = message.size() < pg::header_size ? message : message.substr(pg::header_size);
-    if (entry.type == front::query) {
-      pg::Reader reader(body);
-      judge(reader.cstring());
-    } else if (entry.type == front::parse) {
-      if (const auto parse = pg::parse_parse(body)) judge(parse->text);
-    } else if (entry.type == front::bind) {
-      const auto bind = pg::parse_bind(body);
-      const auto id = bind ? statements_.find(bind->statement) : pg::no_statement;
-      if (id != pg::no_statement && statements_[id].has_text()) judge(statements_[id].text());
-    } else if (entry.type == front::function_call) {
-      obstacle = "function_call";
-    }
-  });
-  return found;
-}
-
 /// Outside a transaction each segment is one of its own. `reads` gets the statements that only the catalog can clear.
 std::string_view SessionMachine::obstacle_outside(const std::vector<Segment>& segments, Witness witness,
                                                   std::vector<pg::StatementJudgement>& reads) const {
@@ -242,8 +215,8 @@ void SessionMachine::on_reads_judged(Reads reads) {
   if (!replay_) return;
   replay_->reads.clear();
   reads_proven_ = reads == Reads::proven;
-  if (reads_proven_) return;
-  replay_obstacle_ = "unproven_read";
+  if (reads_proven_ && replay_->obstacle.empty()) return;
+  replay_obstacle_ = replay_->obstacle.empty() ? "unproven_read" : replay_->obstacle;
   abandon_replay({});
 }
 
@@ -451,25 +424,6 @@ SessionMachine::Pass SessionMachine::on_given_segment(std::uint64_t request, cha
   --replay.answered;
   replay.caught_up = replay.answered == 0 && replay.given.bytes == 0;
   return Pass::drop;
-}
-
-/// The client was given all of a segment.
-void SessionMachine::note_answered(std::uint64_t request, char status) {
-  digest_.add({&status, 1});
-  const auto given = digest_.mark();
-  digest_.reset();
-  if (replay_ && replay_->entry == journal_.size()) finish_replay();
-  if (status != 'I') return journal_.on_answered(request, given);
-  const bool at_rest = tracker_.empty() && !tracker_.segment_open() && client_stream_left_ == 0;
-  if (at_rest && !replay_) return forget_journal();
-  // A second run that is not at its end counts on its places.
-  replay_ ? journal_.on_answered(request, given) : journal_.drop_through(request);
-}
-
-void SessionMachine::forget_journal() {
-  journal_.clear();
-  digest_.reset();
-  replayed_ = reads_proven_ = false;
 }
 
 void SessionMachine::finish_replay() {

@@ -21,6 +21,13 @@ bool means_lost(std::string_view code) {
 
 constexpr std::string_view snapshot_name = "holdfast_snapshot";
 
+/// COMMIT AND CHAIN, or something that the parser will tell from it.
+bool names_chain(std::string_view text) {
+  static constexpr std::string_view word = "chain";
+  const auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; };
+  return !std::ranges::search(text, word, {}, lower).empty();
+}
+
 /// Statements of one extended segment that are remembered until its ReadyForQuery.
 constexpr std::size_t executed_max = 4096;
 
@@ -71,6 +78,7 @@ Step SessionMachine::on_server_bytes(std::span<char> bytes) {
                             (header.type == back::data_row || header.type == back::copy_data ||
                              header.type == back::function_result || header.type == back::row_description);
       if (!streamed) return step(Step::Next::read, at, header.size);
+      segment_notes_.gave = true;
       if (header.type != back::data_row && header.type != back::copy_data) {
         static_cast<void>(tracker_.on_reply(header.type));
       }
@@ -95,7 +103,9 @@ SessionMachine::Pass SessionMachine::on_server_message(const pg::Header& header,
   switch (header.type) {
     case back::data_row:
     case back::copy_data:
-      return answers_client() ? on_given(whole) : on_own_reply(header.type, body);
+      if (!answers_client()) return on_own_reply(header.type, body);
+      segment_notes_.gave = true;
+      return on_given(whole);
     case back::notice: return on_server_notice(whole, body);
     case back::notification: return on_notification(message);
     case back::parameter_status: return on_parameter_status(whole, body);
@@ -161,8 +171,10 @@ void SessionMachine::forget_segment() {
 
 void SessionMachine::on_completed(const pg::Request& request, std::string_view tag) {
   if (request.owner != pg::Owner::client) return;
+  segment_notes_.gave = true;
   if (request.statement == pg::no_statement) return;
   const auto& statement = statements_[request.statement];
+  if (tag == "COMMIT" || tag == "ROLLBACK") segment_notes_.chained = segment_notes_.chained || names_chain(statement.text());
   // After COMMIT AND CHAIN, or COMMIT and BEGIN in one text, no ReadyForQuery tells that a transaction has ended.
   if (tag == "COMMIT" && !set_by_execute_.empty()) snapshot_now_ = unknown_change_ = true;
   if (tag == "COMMIT" && snapshot_now_) snapshot_overdue_ = true;
@@ -256,7 +268,7 @@ SessionMachine::Pass SessionMachine::on_server_error(std::string_view body) {
   const bool ours = !answers_client();
   const bool given = catching_up();
   if (given && (ours || !is_given_error(fields->code))) return differs("a statement failed: " + std::string(fields->message));
-  if (!ours && !given && journal_.enabled()) digest_.add_error(fields->code);
+  if (!ours && !given && journal_.enabled()) note_error(fields->code);
   scratch_.clear();
   const auto owner = tracker_.on_error(scratch_);
   drop_skipped();

@@ -141,6 +141,20 @@ def test_a_listening_session_is_warned_of_the_gap(server, proxy):
     assert notified(server, client, "orders")[0] == b"orders"
 
 
+def test_a_listening_session_hears_again_though_its_server_was_gone_for_longer_than_anybody_waits(server, start_holdfast):
+    proxy = start_holdfast(server, connection={"reconnect": {"hold_timeout": "300ms"}})
+    client = proxy.wire()
+    client.query("LISTEN orders")
+    client.query("BEGIN")  # lost with the server: that it ends is nothing that another backend has to know
+    client.query("INSERT INTO ids VALUES (1)")
+    server.end("kill9")
+    wait_for(lambda: "is not run again" in proxy.log(), 10, "the transaction is given up")
+    assert client.query("ROLLBACK").tags == ["ROLLBACK"]
+    server.start()
+    assert notified(server, client, "orders")[0] == b"orders"
+    assert_alive(client)
+
+
 def test_a_session_that_no_longer_listens_is_not_attached_again(server, proxy):
     client = proxy.wire()
     client.query("LISTEN orders")

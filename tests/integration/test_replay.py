@@ -313,7 +313,7 @@ NOT_REPLAYABLE = {
     "large_object": "SELECT lo_create(0) > 0",
     "outside_effect": "SELECT length(pg_export_snapshot()) > 0",
     "procedure": "DO 'BEGIN NULL; END'",
-    "transaction_control": "COMMIT AND CHAIN",
+    "transaction_control": "COMMIT; BEGIN",
     "prepared_statement": "PREPARE late AS SELECT 1",
 }
 

@@ -163,7 +163,8 @@ void ModelBackend::query(std::string_view text, std::string& out) {
 /// One statement; false when it failed.
 bool ModelBackend::run(std::string_view text, bool simple, std::string& out) {
   const auto is = [&](std::string_view start) { return text.starts_with(start); };
-  if (is("COMMIT") || is("ROLLBACK")) return end_transaction(is("COMMIT"), out);
+  if (is("ROLLBACK TO")) return save_or_go_back(true, out);
+  if (is("COMMIT") || is("ROLLBACK")) return end_transaction(text, out);
   if (status_ == 'E') {
     fail("25P02", out);
     return false;
@@ -202,6 +203,14 @@ bool ModelBackend::run(std::string_view text, bool simple, std::string& out) {
   } else if (is("SELECT 1/0")) {
     fail("22012", out);
     return false;
+  } else if (is("SAVEPOINT")) {
+    return save_or_go_back(false, out);
+  } else if (is("LOCK")) {
+    if (++database_.locks % 2 == 1) {
+      fail("55P03", out);
+      return false;
+    }
+    out += say::complete("LOCK TABLE");
   } else if (is("SELECT")) {
     row(std::to_string(number_after(text, "SELECT ")));
     out += say::complete("SELECT 1");
@@ -246,15 +255,36 @@ std::string ModelBackend::fence() {
   return database_.ledger.try_emplace(key, true).first->second ? "fenced" : "committed";
 }
 
-bool ModelBackend::end_transaction(bool asked_to_commit, std::string& out) {
-  if (asked_to_commit && status_ != 'E') {
+bool ModelBackend::end_transaction(std::string_view text, std::string& out) {
+  const bool chain = text.ends_with("AND CHAIN");
+  if (chain && status_ == 'I') {
+    fail("25P01", out);
+    return false;
+  }
+  if (text.starts_with("COMMIT") && status_ != 'E') {
     commit();
     out += say::complete("COMMIT");
   } else {
     roll_back();
     out += say::complete("ROLLBACK");
   }
-  status_ = 'I';
+  status_ = chain ? 'T' : 'I';
+  return true;
+}
+
+bool ModelBackend::save_or_go_back(bool back, std::string& out) {
+  if (status_ == 'I' || (back && !savepoint_)) {
+    fail(status_ == 'I' ? "25P01" : "3B001", out);
+    return false;
+  }
+  if (back) {
+    pending_.resize(savepoint_->pending);
+    setting_ = savepoint_->setting;
+    status_ = 'T';
+  } else {
+    savepoint_ = {pending_.size(), setting_};
+  }
+  out += say::complete(back ? "ROLLBACK" : "SAVEPOINT");
   return true;
 }
 
@@ -276,6 +306,7 @@ void ModelBackend::commit() {
   recorded_.clear();
   pending_.clear();
   reads_.clear();
+  savepoint_.reset();
   committed_setting_ = setting_;
 }
 
@@ -284,6 +315,7 @@ void ModelBackend::roll_back() {
   recorded_.clear();
   pending_.clear();
   reads_.clear();
+  savepoint_.reset();
   setting_ = committed_setting_;
 }
 

@@ -4,6 +4,7 @@
 
 #include <deque>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -16,6 +17,7 @@ struct ModelDatabase {
   std::map<int, int> rows;
   std::map<int, std::string> read_by;  // what the transaction that wrote a row had read, one value after the other
   std::int32_t last_process_id = 1000;
+  unsigned locks = 0;  // asked for; every second one is another's
   // The ledger: its committed rows, which are fences or not, and the keys that transactions under way hold.
   std::map<std::string, bool> ledger;
   std::map<std::string, std::int32_t> recording;
@@ -54,7 +56,8 @@ class ModelBackend {
   bool run(std::string_view text, bool simple, std::string& out);
   bool record(std::string& out);
   std::string fence();
-  bool end_transaction(bool commit, std::string& out);
+  bool end_transaction(std::string_view text, std::string& out);
+  bool save_or_go_back(bool back, std::string& out);
   void snapshot(std::string& out);
   void commit();
   void roll_back();
@@ -80,6 +83,11 @@ class ModelBackend {
   std::string reads_;                    // of the open transaction
   std::vector<std::string> recorded_;    // in the ledger, by the open transaction
   std::string setting_ = "0", committed_setting_ = "0";
+  struct Savepoint {
+    std::size_t pending = 0;
+    std::string setting;
+  };
+  std::optional<Savepoint> savepoint_;   // all are of one name, and nobody goes back twice as far
   std::set<std::string> channels_;
 };
 

@@ -46,7 +46,7 @@ void SimClient::act() {
     for (const auto& one : segment.operations) {
       const bool alone = status == 'I' && segment.operations.size() == 1;
       if ((one.kind == Kind::set && !alone) || one.kind == Kind::unlisten) snapshot_needed_ = true;
-      if (one.kind == Kind::begin) status = 'T';
+      if (one.kind == Kind::begin || one.kind == Kind::chain || one.kind == Kind::back) status = 'T';
       if (one.kind == Kind::commit || one.kind == Kind::rollback) status = 'I';
     }
     const bool copies = segment.operations.back().kind == Kind::copy;
@@ -95,16 +95,23 @@ void SimClient::send_copy_data() {
 SimClient::Kind SimClient::pick_kind(char status) {
   if (status == 'X') return Kind::rollback;
   const auto dice = clock_.pick(100);
-  if (status == 'E') return dice < 45 ? Kind::rollback : dice < 70 ? Kind::commit : dice < 85 ? Kind::select : Kind::insert;
+  if (status == 'E') {
+    if (savepoint_ && dice < 60) return Kind::back;
+    return dice < 40 ? Kind::rollback : dice < 65 ? Kind::commit : dice < 70 ? Kind::chain : dice < 85 ? Kind::select : Kind::insert;
+  }
   if (status == 'T') {
+    if (savepoint_ && dice < 25) return dice < 15 ? Kind::lock : Kind::back;
     return dice < 35   ? Kind::insert
            : dice < 42 ? Kind::count
-           : dice < 50 ? Kind::select
-           : dice < 55 ? Kind::set
-           : dice < 60 ? Kind::show
+           : dice < 48 ? Kind::select
+           : dice < 55 ? Kind::save
+           : dice < 58 ? Kind::set
+           : dice < 61 ? Kind::show
            : dice < 64 ? Kind::failing
-           : dice < 67 ? Kind::copy
-           : dice < 90 ? Kind::commit
+           : dice < 66 ? Kind::lock
+           : dice < 69 ? Kind::copy
+           : dice < 86 ? Kind::commit
+           : dice < 92 ? Kind::chain
                        : Kind::rollback;
   }
   return dice < 30   ? Kind::insert
@@ -139,6 +146,10 @@ std::string SimClient::text_of(const Operation& operation) {
     case Kind::failing: return "SELECT 1/0";
     case Kind::begin: return "BEGIN";
     case Kind::commit: return "COMMIT";
+    case Kind::chain: return "COMMIT AND CHAIN";
+    case Kind::save: return "SAVEPOINT here";
+    case Kind::back: return "ROLLBACK TO here";
+    case Kind::lock: return "LOCK t";
     case Kind::rollback: return "ROLLBACK";
     case Kind::set: return "SET statement_timeout TO " + operation.value;
     case Kind::show: return "SHOW statement_timeout";
@@ -189,7 +200,7 @@ SimClient::Segment SimClient::make_extended(char status) {
       segment.bytes += say::parse("", text) + say::bind("") + (clock_.chance(50) ? say::describe('P') : "") + say::execute();
     }
     segment.operations.push_back(one);
-    if (kind == Kind::begin) status = 'T';
+    if (kind == Kind::begin || kind == Kind::chain || kind == Kind::back) status = 'T';
     if (kind == Kind::commit || kind == Kind::rollback) status = 'I';
   }
   segment.bytes += say::sync();

@@ -48,7 +48,7 @@ class SimClient {
   [[nodiscard]] const std::string& history() const { return history_; }
 
  private:
-  enum class Kind { insert, copy, select, count, failing, begin, commit, rollback, set, show, listen, unlisten };
+  enum class Kind { insert, copy, select, count, failing, begin, commit, chain, rollback, save, lock, back, set, show, listen, unlisten };
   struct Operation {
     Kind kind{};
     std::vector<int> rows;
@@ -76,8 +76,9 @@ class SimClient {
   void on_message(const std::string& message);
   void on_segment(const Segment& segment, char status);
   void on_completed(const Operation& operation, const std::string& tag, const std::string& value);
-  void on_error(const Segment& segment, std::size_t at);
+  void on_error(const Segment& segment, std::size_t at, char status);
   void end_transaction(Belief belief);
+  void go_back();
   void believe(int row, Belief belief);
 
   Clock& clock_;
@@ -92,6 +93,11 @@ class SimClient {
   bool copying_ = false, done_ = false, snapshot_needed_ = false;
   std::vector<int> open_rows_;                      // of the open transaction
   std::string open_reads_;                          // what it was shown
+  struct Savepoint {
+    std::size_t rows = 0;
+    std::optional<std::string> setting;
+  };
+  std::optional<Savepoint> savepoint_;
   std::optional<std::string> setting_ = "0", setting_now_ = "0";
   std::optional<bool> listens_ = false;
   std::map<std::string, bool> prepared_;            // named statements: known to exist

@@ -24,6 +24,13 @@ SimSession::SimSession(SimWorld& world, Clock& clock, session::SessionOptions op
 }
 
 void SimSession::attach_first(std::shared_ptr<Link> link) {
+  if (machine_.state() == SessionState::lost_transaction) {
+    // What was to be run again was given up meanwhile.
+    link->close();
+    attaching_ = false;
+    write_client({});
+    return pump_client();
+  }
   const auto process_id = link->backend.process_id;
   take_over(std::move(link));
   ASSERT_TRUE(machine_.on_attached(process_id, session::test::server_parameters(), SessionMachine::Attachment::first));
@@ -175,6 +182,10 @@ void SimSession::cancel() {
   pump_client();
 }
 
+void SimSession::on_tick() {
+  if (!closed_ && machine_.wants_backend()) start_attach();
+}
+
 void SimSession::maybe_snapshot() {
   if (closed_ || !link_ || !machine_.snapshot_due()) return;
   machine_.begin_snapshot();
@@ -235,6 +246,13 @@ void SimSession::log_in(proxy::upstream_action::Grant grant) {
   if (!machine_.unproven_reads().empty()) {
     using Reads = SessionMachine::Reads;
     machine_.on_reads_judged(clock_.chance(90) ? Reads::proven : Reads::not_proven);
+  }
+  if (machine_.state() == SessionState::lost_transaction) {
+    // What was to be run again was given up meanwhile.
+    link->close();
+    attaching_ = false;
+    write_client({});
+    return pump_client();
   }
   const auto process_id = link->backend.process_id;
   take_over(std::move(link));

@@ -83,6 +83,7 @@ class SimSession {
   [[nodiscard]] bool wants_witness() const { return wants_witness_; }
   [[nodiscard]] const std::shared_ptr<Link>& link() const { return link_; }
   [[nodiscard]] const session::SessionMachine& machine() const { return machine_; }
+  void on_tick();
   void maybe_snapshot();
 
  private:

@@ -250,6 +250,7 @@ void SimWorld::tick() {
   watch();
   for (auto& [client, session] : pairs_) {
     if (client->done()) continue;
+    session->on_tick();
     if (clock_.chance(30)) session->maybe_snapshot();
     if (clock_.chance(2)) session->cancel();
     if (clock_.pick(1000) < 3) {

@@ -53,6 +53,32 @@ TEST(Journal, drops_what_was_answered_outside_a_transaction_and_keeps_the_rest_h
   EXPECT_FALSE(journal.overflowed()) << "only what is kept counts";
 }
 
+TEST(Journal, can_be_cut_in_the_middle_and_goes_on_as_before) {
+  Journal journal(64);
+  const auto add = [&](std::uint64_t number) {
+    journal.append('P', "parse" + std::to_string(number), number);
+    journal.append('S', "sync" + std::to_string(number), number + 1);
+    journal.on_answered(number + 1, {number, number, false});
+  };
+  journal.append('Q', "dropped", 1);
+  journal.drop_through(1);
+  for (const std::uint64_t number : {2U, 4U, 6U}) add(number);
+  const auto middle = journal.segment(5);
+  EXPECT_EQ(middle.begin, 2U);
+  EXPECT_EQ(middle.end, 4U);
+  EXPECT_EQ(journal.segment(4).end, 0U) << "it ends none";
+  const auto mark = journal.mark();
+  journal.cut(middle.begin, middle.end);
+  EXPECT_EQ(messages(journal), (Texts{"parse2", "sync2", "parse6", "sync6"}));
+  EXPECT_EQ(journal[3].given, (ReplyMark{6, 6, false}));
+  EXPECT_EQ(journal.message(11, 6), "parse6");
+  journal.append('Q', "more", 8);
+  journal.unwind(mark);
+  EXPECT_EQ(messages(journal), (Texts{"parse2", "sync2", "parse6", "sync6"}));
+  add(8);
+  EXPECT_TRUE(journal[5].answered);
+}
+
 TEST(Journal, is_empty_from_its_limit_on_until_it_is_cleared) {
   for (const std::size_t size : {9U, 10U, 11U}) {
     Journal journal(10);

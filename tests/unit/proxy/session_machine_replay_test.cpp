@@ -42,6 +42,120 @@ TEST(replay, sends_one_segment_after_the_other_and_compares_before_the_next) {
   EXPECT_EQ(talk.script.machine.statistics().transactions_replayed, 1U);
 }
 
+TEST(replay, that_came_before_leaves_a_commit_of_what_only_read_to_the_catalog) {
+  for (const auto reads : {SessionMachine::Reads::proven, SessionMachine::Reads::not_proven}) {
+    Conversation talk(with_replay());
+    begin(talk);
+    talk.lose();
+    talk.attach();
+    talk.script.client_sends(query("COMMIT"));
+    EXPECT_EQ(talk.lose().then, LossResult::Then::attach_now);
+    ASSERT_EQ(talk.script.machine.unproven_reads().size(), 1U);
+    ASSERT_TRUE(talk.script.attach(300, server_parameters(), reads));
+    talk.script.expect_to_client(reads == SessionMachine::Reads::proven ? "E:40001 ZI" : "E:08007 ZI");
+    EXPECT_EQ(talk.script.machine.replay_obstacle(), "second_loss");
+  }
+}
+
+/// The client's segments one by one, each with its answer.
+void converse(SessionScript& script, const std::vector<std::pair<std::string, std::string>>& exchanges) {
+  for (const auto& [sent, answer] : exchanges) {
+    script.client_sends(sent);
+    script.server_sends(answer);
+  }
+  script.to_client();
+  script.to_server();
+}
+
+/// What is run again, where each segment is answered as `answers` say.
+std::string run_again(SessionScript& script, const std::vector<std::string>& answers) {
+  script.server_closes();
+  if (!script.machine.replaying()) return script.machine.replay_obstacle();
+  EXPECT_TRUE(script.attach());
+  for (const auto& answer : answers) script.server_sends(answer);
+  EXPECT_FALSE(script.machine.replaying());
+  return brief_requests(script.to_server());
+}
+
+TEST(replay, of_a_chained_transaction_begins_with_its_own_statements) {
+  const auto begun = complete("BEGIN") + ready('T'), inserted = complete("INSERT 0 1") + ready('T');
+  for (const std::string end : {"COMMIT AND CHAIN", "rollback and chain"}) {
+    SessionScript script(with_replay());
+    converse(script, {{query("BEGIN ISOLATION LEVEL SERIALIZABLE"), begun}, {query("INSERT INTO t VALUES (1)"), inserted},
+                      {query(end), complete(end[0] == 'C' ? "COMMIT" : "ROLLBACK") + ready('T')},
+                      {query("INSERT INTO t VALUES (2)"), inserted}});
+    EXPECT_EQ(run_again(script, {begun, inserted}), "Q:BEGIN ISOLATION LEVEL SERIALIZABLE Q:INSERT INTO t VALUES (2)");
+    // A transaction of its own: it may be run again as well.
+    converse(script, {{query(end), complete(end[0] == 'C' ? "COMMIT" : "ROLLBACK") + ready('T')}});
+    EXPECT_EQ(run_again(script, {begun}), "Q:BEGIN ISOLATION LEVEL SERIALIZABLE");
+  }
+}
+
+TEST(replay, of_a_chained_transaction_is_left_where_its_beginning_may_be_another) {
+  const auto begun = complete("BEGIN") + ready('T'), inserted = complete("INSERT 0 1") + ready('T');
+  const auto chained = complete("COMMIT") + ready('T');
+  const auto lose = [](const std::vector<std::pair<std::string, std::string>>& exchanges) {
+    SessionScript script(with_replay());
+    converse(script, exchanges);
+    script.server_closes();
+    return script.machine.replay_obstacle();
+  };
+  const auto insert = query("INSERT INTO t VALUES (1)"), chain = query("COMMIT AND CHAIN");
+  EXPECT_EQ(lose({{query("BEGIN"), begun}, {query("SELECT set_config('a.b', '1', true)"), result() + complete("SELECT 1") + ready('T')},
+                  {chain, chained}}), "transaction_control");
+  EXPECT_EQ(lose({{query("BEGIN"), begun}, {query("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE"), complete("SET") + ready('T')},
+                  {chain, chained}}), "transaction_control");
+  EXPECT_EQ(lose({{query("BEGIN"), begun}, {insert, inserted}, {query("COMMIT AND CHAIN; INSERT INTO t VALUES (2)"),
+                                                               complete("COMMIT") + complete("INSERT 0 1") + ready('T')}}),
+            "transaction_control");
+  EXPECT_EQ(lose({{query("BEGIN; INSERT INTO t VALUES (1)"), complete("BEGIN") + complete("INSERT 0 1") + ready('T')},
+                  {chain, chained}}), "transaction_control");
+}
+
+TEST(replay, of_a_chained_transaction_brings_back_what_the_last_one_prepared) {
+  SessionScript script(with_replay());
+  const auto begun = complete("BEGIN") + ready('T'), ran = bound + complete("INSERT 0 1") + ready('T');
+  converse(script, {{query("BEGIN"), begun},
+                    {parse("s1", "INSERT INTO t VALUES (1)") + bind("s1") + execute() + sync(), parsed + ran},
+                    {query("COMMIT AND CHAIN"), complete("COMMIT") + ready('T')},
+                    {bind("s1") + execute() + sync(), ran}});
+  script.server_closes();
+  ASSERT_TRUE(script.attach());
+  script.expect_to_server("Q:BEGIN");
+  script.server_sends(begun);
+  script.expect_to_server("P:s1 B E S");
+}
+
+TEST(replay, leaves_out_what_failed_by_the_moment_and_was_gone_back_behind) {
+  const auto begun = complete("BEGIN") + ready('T'), inserted = complete("INSERT 0 1") + ready('T');
+  const auto saved = complete("SAVEPOINT") + ready('T'), back = complete("ROLLBACK") + ready('T');
+  const auto failed = error("55P03") + ready('E'), aborted = error("25P02") + ready('E');
+  SessionScript script(with_replay());
+  converse(script, {{query("BEGIN"), begun}, {query("SAVEPOINT a"), saved}, {query("INSERT INTO t VALUES (1)"), inserted},
+                    {query("LOCK t"), failed}, {query("SELECT 1"), aborted}, {query("ROLLBACK TO a"), back},
+                    {query("INSERT INTO t VALUES (2)"), inserted}});
+  EXPECT_EQ(run_again(script, {begun, saved, inserted, back, inserted}),
+            "Q:BEGIN Q:SAVEPOINT a Q:INSERT INTO t VALUES (1) Q:ROLLBACK TO a Q:INSERT INTO t VALUES (2)");
+}
+
+TEST(replay, keeps_what_failed_where_the_client_has_seen_something_of_it_or_it_would_fail_again) {
+  const auto begun = complete("BEGIN") + ready('T'), saved = complete("SAVEPOINT") + ready('T');
+  const auto back = complete("ROLLBACK") + ready('T');
+  for (const auto& failed : {result() + error("57014") + ready('E'), complete("SELECT 0") + error("55P03") + ready('E'),
+                             error("23505") + ready('E')}) {
+    SessionScript script(with_replay());
+    converse(script, {{query("BEGIN"), begun}, {query("SAVEPOINT a"), saved}, {query("SELECT a FROM t FOR UPDATE"), failed},
+                      {query("ROLLBACK TO a"), back}});
+    script.server_closes();
+    ASSERT_TRUE(script.attach());
+    script.server_sends(begun);
+    script.server_sends(saved);
+    script.to_server();
+    script.server_sends(failed);
+    EXPECT_EQ(brief_requests(script.to_server()), "Q:ROLLBACK TO a");
+  }
+}
+
 TEST(replay, that_gives_another_result_leaves_its_backend_and_tells_the_client) {
   for (const auto& second : {row({"2"}) + complete("SELECT 1") + ready('T'), row({"1"}) + row({"1"}), complete("SELECT 0") + ready('T'),
                              error("57014"), ready('T'), result() + complete("SELECT 1") + ready('E')}) {
