@@ -77,10 +77,13 @@ class Session : public std::enable_shared_from_this<Session> {
 
   // what goes upstream (session_operation.cpp)
   struct Run;
-  /// What became of a write that has a number of ours. Refused: for the number alone, and nothing was written to the client.
-  enum class NumberFate { unknown, known, refused };
+  /// A command that may have a number of ours, and what became of it. What is refused with a number is not told to the client.
+  struct Trial {
+    bool numbered = false;
+    enum class Fate { unknown, known, refused } fate = Fate::unknown;
+  };
   Task<bool> operate(const wire::Message& request, std::string_view frame, const wire::Command& command);
-  Task<bool> perform(const wire::Message& request, std::string_view frame, const wire::Command& command, NumberFate* fate);
+  Task<bool> perform(const wire::Message& request, std::string_view frame, const wire::Command& command, Trial& trial);
   [[nodiscard]] Lease take_own(std::size_t member);
   void keep(Lease lease);
   Task<std::variant<Lease, std::string>> connect_to(std::size_t member, SteadyTime deadline);

@@ -46,7 +46,8 @@ struct Session::Run {
 
 Task<bool> Session::operate(const wire::Message& request, std::string_view frame, const wire::Command& command) {
   auto& context = *context_;
-  if (!context.upgrades(request, command)) co_return co_await perform(request, frame, command, nullptr);
+  Trial plain;
+  if (!context.upgrades(request, command)) co_return co_await perform(request, frame, command, plain);
   const auto user = login_->name();
   auto own = context.own_sessions.take(user);
   const auto body = wire::body_of_numbered_write(request.body, own.id, own.number);
@@ -54,15 +55,18 @@ Task<bool> Session::operate(const wire::Message& request, std::string_view frame
   wire::Message numbered;
   static_cast<void>(wire::parse_message(numbered_frame, numbered));
   const auto numbered_command = wire::read_command(numbered);
-  auto fate = NumberFate::unknown;
-  const bool goes_on = co_await perform(numbered, numbered_frame, numbered_command, &fate);
-  if (fate != NumberFate::unknown) context.own_sessions.give_back(user, std::move(own), now());
-  if (fate != NumberFate::refused) co_return goes_on;
-  context.remember_refusal(command);
-  co_return co_await perform(request, frame, command, nullptr);
+  Trial trial;
+  trial.numbered = true;
+  bool goes_on = co_await perform(numbered, numbered_frame, numbered_command, trial);
+  if (trial.fate != Trial::Fate::unknown) context.own_sessions.give_back(user, std::move(own), now());
+  if (trial.fate != Trial::Fate::refused) co_return goes_on;
+  goes_on = co_await perform(request, frame, command, plain);
+  // What is refused without a number, too, says nothing about numbers.
+  if (plain.fate == Trial::Fate::known) context.remember_refusal(command);
+  co_return goes_on;
 }
 
-Task<bool> Session::perform(const wire::Message& request, std::string_view frame, const wire::Command& command, NumberFate* fate) {
+Task<bool> Session::perform(const wire::Message& request, std::string_view frame, const wire::Command& command, Trial& trial) {
   auto& context = *context_;
   std::optional<std::size_t> pinned;
   bool wrote = true;
@@ -110,9 +114,9 @@ Task<bool> Session::perform(const wire::Message& request, std::string_view frame
     if (forwarded) ++reconnections_;
   }
   if (forwarded) {
-    const bool refused = fate != nullptr && wire::code::refuses_number(run.code) && run.machine.sends() == 1;
-    if (fate != nullptr) *fate = refused ? NumberFate::refused : NumberFate::known;
-    const bool answers = !refused && (request.flags & wire::flag::more_to_come) == 0;
+    const bool refused = wire::code::refuses_number(run.code) && run.machine.sends() == 1;
+    trial.fate = refused ? Trial::Fate::refused : Trial::Fate::known;
+    const bool answers = !(trial.numbered && refused) && (request.flags & wire::flag::more_to_come) == 0;
     bool goes_on = true;
     if (answers) goes_on = co_await write(run.reply);
     if (!context.pool.is_shared()) keep(std::move(run.lease));

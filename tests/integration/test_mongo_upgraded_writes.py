@@ -123,6 +123,17 @@ def test_the_drivers_own_number_stays(model, start_holdfast):
     assert [lsid for lsid, _ in sessions_of(model)] == [own]
 
 
+def test_what_is_refused_with_and_without_a_number_is_told_and_the_next_write_has_one(model, old_driver):
+    client = old_driver()
+    with MongoClient(model.members[model.primary()], directConnection=True) as direct:
+        direct.admin.command("configureFailPoint", "failCommand", mode={"times": 2}, data={"failCommands": ["update"], "errorCode": 20})
+    with pytest.raises(OperationFailure) as error:
+        increment(client)
+    assert error.value.code == 20
+    assert increment(client) == 1
+    assert sessions_of(model)[-1] is not None
+
+
 def test_a_server_that_takes_no_number_is_asked_without_and_not_asked_again(model, old_driver):
     client = old_driver()
     with MongoClient(model.members[model.primary()], directConnection=True) as direct:
