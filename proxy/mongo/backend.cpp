@@ -30,7 +30,7 @@ Task<std::string> Backend::read_frame(std::size_t& length) {
 }
 
 Task<Backend::Exchange> Backend::exchange(std::string_view request) {
-  in_.consume(std::exchange(held_, 0));
+  rest();
   Exchange done;
   const auto [size, error] = co_await stream_->write(request);
   done.written = size == request.size();

@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "config/config.hpp"
 #include "protocol/mongo/hello.hpp"
@@ -52,6 +53,8 @@ class Backend {
   /// `mechanisms_of` is asked for in the first one only.
   Task<std::optional<wire::MemberHello>> hello(std::string_view application, std::string_view mechanisms_of = {});
 
+  /// Lets go of the last reply, and of its memory.
+  void rest() { in_.consume(std::exchange(held_, 0)); }
   /// Nothing has come that nobody asked for, not even an end. Costs a system call.
   [[nodiscard]] bool is_quiet();
   /// It can be used again.

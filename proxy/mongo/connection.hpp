@@ -13,6 +13,7 @@
 #include "proxy/mongo/context.hpp"
 #include "proxy/mongo/monitor.hpp"
 #include "proxy/mongo/session.hpp"
+#include "proxy/mongo/standing.hpp"
 #include "proxy/worker.hpp"
 
 namespace holdfast::proxy::mongo {
@@ -37,6 +38,7 @@ class MongoConnection final : public Connection {
   Task<std::vector<std::pair<std::string, std::uint64_t>>> protection() override;
 
  private:
+  [[nodiscard]] MongoStanding::Hooks standing_hooks();
   void accept(Socket socket);
   void on_learnt();
   void follow_members();
