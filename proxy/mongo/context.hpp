@@ -12,8 +12,8 @@
 #include "config/config.hpp"
 #include "proxy/counters.hpp"
 #include "proxy/mongo/members.hpp"
+#include "proxy/mongo/places.hpp"
 #include "proxy/mongo/pool.hpp"
-#include "proxy/mongo/recent_table.hpp"
 #include "proxy/mongo/users.hpp"
 #include "proxy/upstream.hpp"
 
@@ -24,12 +24,6 @@ class Session;
 /// A member refuses the login that a connection was to have, or there is nothing to log in with.
 struct LoginRefused {
   std::string error;
-};
-
-struct TransactionPlace {
-  std::size_t member = 0;
-  std::int64_t number = 0;
-  bool wrote = false;  // a statement of it may have changed something
 };
 
 class Context {
@@ -57,12 +51,6 @@ class Context {
   /// A member has said something.
   void on_learnt();
 
-  void remember_cursor(std::string_view collection, std::int64_t id, std::size_t member);
-  void forget_cursor(std::string_view collection, std::int64_t id);
-  [[nodiscard]] std::optional<std::size_t> find_cursor(std::string_view collection, std::int64_t id);
-  [[nodiscard]] TransactionPlace* find_transaction(std::string_view session, std::int64_t number);
-  void remember_transaction(std::string_view session, TransactionPlace place);
-
   void on_tick(SteadyTime now);
 
   const Executor home;
@@ -77,6 +65,7 @@ class Context {
   std::shared_ptr<Login> service;  // of auth_query; none without one
   ConnectionCounters counters;
   Pool pool;
+  Places places;
   Condition learnt;
   std::minstd_rand random{std::random_device{}()};  // which of the nearest members
   std::int32_t last_request = 0;  // numbers of messages that the proxy itself begins
@@ -87,9 +76,6 @@ class Context {
   enum class Reuse { no, yes };
   Task<Found> connect(WaiterId waiter, std::shared_ptr<Login> login, Reuse reuse, SteadyTime deadline);
   Task<Found> log_in(Grant grant, std::shared_ptr<Login> login, Reuse reuse, SteadyTime deadline);
-
-  RecentTable<std::size_t> cursors_;
-  RecentTable<TransactionPlace> transactions_;
 };
 
 }  // namespace holdfast::proxy::mongo
