@@ -58,6 +58,7 @@ std::string Members::note(std::size_t member, const wire::MemberHello& hello, Ti
       newest_election_ = hello.election_id;
     }
     newest_election_ = std::max(newest_election_, hello.election_id);
+    newest_primary_ = member;
   }
   const auto counts = [](const auto& each) { return each.counts(); };
   deduplicates_ = std::ranges::any_of(known_, counts) &&
@@ -218,12 +219,16 @@ bool Members::is_outdated(std::string_view election_id) {
 bool Members::has_replaced(std::size_t member, const wire::Command& command, const wire::Reply& reply,
                            std::optional<std::size_t> present) {
   if (command.kind == wire::CommandKind::write || !reply.election_id.empty()) {
+    const bool outdated = is_outdated(reply.election_id);
+    if (!outdated && !reply.election_id.empty() && !sharded_) newest_primary_ = member;
     const bool everywhere = command.majority && reply.ok && reply.write_concern_code == 0;
-    return is_outdated(reply.election_id) && !everywhere && !broken("replaced_writer");
+    return outdated && !everywhere && !broken("replaced_writer");
   }
   const bool of_primary = command.kind == wire::CommandKind::read && !command.in_transaction &&
                           command.preference.mode == wire::ReadMode::primary;
-  return of_primary && present && *present != member && !broken("replaced_reader");
+  if (!of_primary || broken("replaced_reader")) return false;
+  // One that was elected counts before it can be used.
+  return (present && *present != member) || (newest_primary_ && *newest_primary_ != member);
 }
 
 }  // namespace holdfast::proxy::mongo

@@ -51,6 +51,8 @@ class Members {
                                   std::optional<std::size_t> present);
   /// Does this member take itself for the primary although a newer election is known? It slept, or was cut off, through that.
   [[nodiscard]] bool is_stale_primary(const wire::MemberHello& hello) const;
+  /// The member that was elected last, as far as is known: whoever else takes itself for the primary has been replaced.
+  [[nodiscard]] std::optional<std::size_t> newest_primary() const { return newest_primary_; }
   /// A member that says this of itself can be written to.
   [[nodiscard]] bool accepts_writes(const wire::MemberHello& hello) const;
   /// Those of the URI, then those that were found out, by index. None is ever taken out.
@@ -92,6 +94,7 @@ class Members {
   std::optional<wire::Face> face_;
   bool deduplicates_ = false;
   std::string newest_election_;
+  std::optional<std::size_t> newest_primary_;  // was elected then
   std::int64_t set_version_ = 0;
 };
 

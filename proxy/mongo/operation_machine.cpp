@@ -139,7 +139,10 @@ OperationStep OperationMachine::on_reply(const wire::Reply& reply, Replier repli
     case wire::Verdict::not_executed: return on_not_executed(now);
     case wire::Verdict::unknown: return broken("interrupted") ? on_not_executed(now) : on_unknown(now);
     case wire::Verdict::try_again:
-      if (!may_repeat()) return reply.readable && !code::is_state_change(reply.code) ? OperationStep(Forward{}) : on_unknown(now);
+      if (!may_repeat()) {
+        const bool may_be_seen = reply.readable && (!code::is_state_change(reply.code) || broken("hide_state_change"));
+        return may_be_seen ? OperationStep(Forward{}) : on_unknown(now);
+      }
       unknown_ = !broken("remember_unknown");
       return again(now);
   }
@@ -159,9 +162,8 @@ OperationStep OperationMachine::on_believed(const wire::Reply& reply) {
   }
   if (command_.kind == CommandKind::commit && code::is_caused_by_repetition(reply.code)) return give_up();
   if (command_.kind != CommandKind::write) return Forward{};
-  if (code::is_caused_by_repetition(reply.code) || code::is_caused_by_repetition(reply.first_error_code)) {
-    return outcome_unknown();
-  }
+  const bool repetition = code::is_caused_by_repetition(reply.code) || code::is_caused_by_repetition(reply.first_error_code);
+  if (repetition && !broken("caused_by_repetition")) return outcome_unknown();
   if (!wire::accounts_for_all(command_, reply) && !broken("accounts_for_all")) return outcome_unknown();
   // A server answers a repetition with the whole document, whatever `fields` says (SERVER-31242).
   if (command_.projects && reply.ok && !broken("projects")) return outcome_unknown();
