@@ -218,17 +218,18 @@ bool Members::is_outdated(std::string_view election_id) {
 
 bool Members::has_replaced(std::size_t member, const wire::Command& command, const wire::Reply& reply,
                            std::optional<std::size_t> present) {
+  const bool everywhere = command.majority && reply.ok && reply.write_concern_code == 0;
   if (command.kind == wire::CommandKind::write || !reply.election_id.empty()) {
     const bool outdated = is_outdated(reply.election_id);
     if (!outdated && !reply.election_id.empty() && !sharded_) newest_primary_ = member;
-    const bool everywhere = command.majority && reply.ok && reply.write_concern_code == 0;
     return outdated && !everywhere && !broken("replaced_writer");
   }
+  // One that was elected counts before it can be used.
+  const bool elected = newest_primary_ && *newest_primary_ != member;
+  if (command.kind == wire::CommandKind::commit) return elected && !everywhere && !broken("replaced_committer");
   const bool of_primary = command.kind == wire::CommandKind::read && !command.in_transaction &&
                           command.preference.mode == wire::ReadMode::primary;
-  if (!of_primary || broken("replaced_reader")) return false;
-  // One that was elected counts before it can be used.
-  return (present && *present != member) || (newest_primary_ && *newest_primary_ != member);
+  return of_primary && (elected || (present && *present != member)) && !broken("replaced_reader");
 }
 
 }  // namespace holdfast::proxy::mongo

@@ -129,8 +129,9 @@ OperationStep OperationMachine::on_reply(const wire::Reply& reply, Replier repli
   auto verdict = wire::judge(command_, reply);
   if (!reply.readable) reason_ = "its reply cannot be read";
   if (!reply.message.empty()) reason_ = reply.message;
-  if (replier == Replier::replaced && verdict == wire::Verdict::believed && !command_.in_transaction &&
-      command_.kind != CommandKind::get_more) {
+  // A cursor and an open transaction are their member's, whoever is the primary.
+  const bool its_own = command_.kind == CommandKind::get_more || (command_.in_transaction && command_.kind != CommandKind::commit);
+  if (replier == Replier::replaced && verdict == wire::Verdict::believed && !its_own) {
     reason_ = "the member that answered had been replaced as primary";
     verdict = wire::Verdict::unknown;
   }

@@ -107,8 +107,10 @@ void SimWorld::tick() {
 }
 
 void SimWorld::check_forwarded(const wire::Command& command, const wire::Reply& reply, std::size_t member, std::int64_t term) const {
-  if (term == 0 || term >= told_term_ || member == told_member_ || size_ == 1 || command.in_transaction || !reply.ok) return;
-  if (command.kind == wire::CommandKind::write) {
+  const bool commits = command.kind == wire::CommandKind::commit;
+  if (term == 0 || term >= told_term_ || member == told_member_ || size_ == 1 || !reply.ok) return;
+  if (command.in_transaction && !commits) return;
+  if (command.kind == wire::CommandKind::write || commits) {
     EXPECT_TRUE(command.majority) << "a write is believed that a replaced primary has acknowledged";
   }
   const bool of_primary = command.kind == wire::CommandKind::read && command.preference.mode == wire::ReadMode::primary;
