@@ -53,6 +53,16 @@ function(holdfast_library name)
   holdfast_share_header(holdfast_${name} ${ARG_PUBLIC} ${ARG_PRIVATE})
 endfunction()
 
+# holdfast_mutable_library(NAME): holdfast_NAME_mutable, the same library with rules that can be switched off, for
+# tests/simulation/mutations (proxy/mutation.hpp).
+function(holdfast_mutable_library name)
+  get_target_property(sources holdfast_${name} SOURCES)
+  get_target_property(libraries holdfast_${name} INTERFACE_LINK_LIBRARIES)
+  holdfast_library(${name}_mutable SOURCES ${sources} PUBLIC ${libraries})
+  target_compile_definitions(holdfast_${name}_mutable PUBLIC HOLDFAST_MUTATIONS)
+  set_target_properties(holdfast_${name}_mutable PROPERTIES EXCLUDE_FROM_ALL ON)
+endfunction()
+
 # holdfast_unit_test(NAME [SOURCES …] [LIBRARIES …]): one GoogleTest program, one ctest entry for each case.
 function(holdfast_unit_test name)
   cmake_parse_arguments(ARG "" "LABEL" "SOURCES;LIBRARIES" ${ARGN})

@@ -7,12 +7,7 @@ holdfast_library(postgres_session_machine
           ${here}/postgres/lost_transaction.cpp ${here}/postgres/session_machine_replay.cpp ${here}/postgres/session_machine_journal.cpp ${here}/postgres/replay_judge.cpp
           ${here}/postgres/session_machine_ledger.cpp
   PUBLIC holdfast_postgres_codec holdfast_postgres_scan holdfast_postgres_judge)
-# The same machine with rules that can be switched off, for `./test --long` (tests/simulation/mutations).
-get_target_property(machine_sources holdfast_postgres_session_machine SOURCES)
-holdfast_library(postgres_session_machine_mutable SOURCES ${machine_sources}
-  PUBLIC holdfast_postgres_codec holdfast_postgres_scan holdfast_postgres_judge)
-target_compile_definitions(holdfast_postgres_session_machine_mutable PUBLIC HOLDFAST_MUTATIONS)
-set_target_properties(holdfast_postgres_session_machine_mutable PROPERTIES EXCLUDE_FROM_ALL ON)
+holdfast_mutable_library(postgres_session_machine)
 holdfast_library(postgres_authentication
   SOURCES ${here}/postgres/client_authentication.cpp ${here}/postgres/server_authentication.cpp
   PUBLIC holdfast_postgres_codec holdfast_crypto holdfast_config)

@@ -146,6 +146,8 @@ void MongoConnection::follow_members() {
 void MongoConnection::on_learnt() {
   context_->on_learnt();
   follow_members();
+  const auto present = upstream_.ready_endpoint(Wish::primary), newest = members_.newest_primary();
+  if (present && newest && *present != *newest) upstream_.backend_lost(*present, "another member was elected");
   const auto& face = members_.face();
   if (!face || version_told_ == face->version.counter) return;
   version_told_ = face->version.counter;

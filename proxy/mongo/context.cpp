@@ -13,15 +13,13 @@ namespace holdfast::proxy::mongo {
 
 namespace {
 
-constexpr std::size_t cursors_max = 100'000, transactions_max = 100'000, refusing_max = 10'000;
-/// Servers forget cursors after ten minutes and sessions after thirty.
-constexpr auto place_age = std::chrono::minutes(30);
+constexpr std::size_t refusing_max = 10'000;
+/// Servers forget sessions after thirty minutes.
+constexpr auto own_session_age = std::chrono::minutes(30);
 /// How long the question whether the primary still is one may take; without an answer it is lost.
 constexpr auto ask_time = std::chrono::seconds(1);
 
 SteadyTime now() { return std::chrono::steady_clock::now(); }
-
-std::string cursor_key(std::string_view collection, std::int64_t id) { return std::to_string(id) + " " + std::string(collection); }
 
 std::string namespace_of(const wire::Command& command) { return std::string(command.database) + "." + std::string(command.collection); }
 
@@ -68,8 +66,7 @@ Context::Context(Executor on, std::shared_ptr<const config::Connection> with, st
     : home(on), config(std::move(with)), settings(std::move(backends)), upstream(gate), members(of), buffers(pool_of_buffers),
       client_tls(std::move(tls)), users(*config, process_secret()), service(service_of(*config)),
       pool(on, config->mongo.hosts.size(), sharing_of(*config), config->pool_max, config->pool_idle_timeout),
-      own_sessions(new_uuid, place_age), learnt(on), cursors_(cursors_max, place_age), transactions_(transactions_max, place_age),
-      refusing_(refusing_max, place_age) {}
+      own_sessions(new_uuid, own_session_age), learnt(on), refusing_(refusing_max, own_session_age) {}
 
 Task<Context::Found> Context::primary(WaiterId waiter, std::shared_ptr<Login> login, AskFirst ask, SteadyTime deadline) {
   if (ask == AskFirst::yes) {
@@ -210,26 +207,6 @@ Task<> Context::wait_for_face(SteadyTime deadline) {
 
 void Context::on_learnt() { learnt.notify(); }
 
-void Context::remember_cursor(std::string_view collection, std::int64_t id, std::size_t member_index) {
-  cursors_.put(cursor_key(collection, id), member_index, now());
-}
-
-void Context::forget_cursor(std::string_view collection, std::int64_t id) { cursors_.erase(cursor_key(collection, id)); }
-
-std::optional<std::size_t> Context::find_cursor(std::string_view collection, std::int64_t id) {
-  const auto* found = cursors_.find(cursor_key(collection, id), now());
-  return found == nullptr ? std::nullopt : std::optional(*found);
-}
-
-TransactionPlace* Context::find_transaction(std::string_view session, std::int64_t number) {
-  auto* found = transactions_.find(session, now());
-  return found != nullptr && found->number == number ? found : nullptr;
-}
-
-void Context::remember_transaction(std::string_view session, TransactionPlace place) {
-  transactions_.put(std::string(session), place, now());
-}
-
 bool Context::upgrades(const wire::Message& request, const wire::Command& command) {
   return config->upgrade_writes && members.deduplicates() && wire::may_be_numbered(request, command) &&
          refusing_.find(namespace_of(command), now()) == nullptr;
@@ -241,8 +218,7 @@ void Context::on_tick(SteadyTime at) {
   own_sessions.expire(at);
   refusing_.expire(at);
   pool.close_idle(at);
-  cursors_.expire(at);
-  transactions_.expire(at);
+  places.expire(at);
 }
 
 }  // namespace holdfast::proxy::mongo

@@ -13,6 +13,7 @@
 #include "proxy/counters.hpp"
 #include "proxy/mongo/members.hpp"
 #include "proxy/mongo/own_sessions.hpp"
+#include "proxy/mongo/places.hpp"
 #include "proxy/mongo/pool.hpp"
 #include "proxy/mongo/recent_table.hpp"
 #include "proxy/mongo/users.hpp"
@@ -25,12 +26,6 @@ class Session;
 /// A member refuses the login that a connection was to have, or there is nothing to log in with.
 struct LoginRefused {
   std::string error;
-};
-
-struct TransactionPlace {
-  std::size_t member = 0;
-  std::int64_t number = 0;
-  bool wrote = false;  // a statement of it may have changed something
 };
 
 class Context {
@@ -58,12 +53,6 @@ class Context {
   /// A member has said something.
   void on_learnt();
 
-  void remember_cursor(std::string_view collection, std::int64_t id, std::size_t member);
-  void forget_cursor(std::string_view collection, std::int64_t id);
-  [[nodiscard]] std::optional<std::size_t> find_cursor(std::string_view collection, std::int64_t id);
-  [[nodiscard]] TransactionPlace* find_transaction(std::string_view session, std::int64_t number);
-  void remember_transaction(std::string_view session, TransactionPlace place);
-
   /// Is this write to get a session and a number of ours?
   [[nodiscard]] bool upgrades(const wire::Message& request, const wire::Command& command);
   /// The server takes no number for this collection.
@@ -84,6 +73,7 @@ class Context {
   ConnectionCounters counters;
   Pool pool;
   OwnSessions own_sessions;
+  Places places;
   Condition learnt;
   std::minstd_rand random{std::random_device{}()};  // which of the nearest members
   std::int32_t last_request = 0;  // numbers of messages that the proxy itself begins
@@ -95,8 +85,6 @@ class Context {
   Task<Found> connect(WaiterId waiter, std::shared_ptr<Login> login, Reuse reuse, SteadyTime deadline);
   Task<Found> log_in(Grant grant, std::shared_ptr<Login> login, Reuse reuse, SteadyTime deadline);
 
-  RecentTable<std::size_t> cursors_;
-  RecentTable<TransactionPlace> transactions_;
   RecentTable<bool> refusing_;  // collections, by database and name
 };
 

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <charconv>
 
+#include "proxy/mutation.hpp"
+
 namespace holdfast::proxy::mongo {
 
 using Type = wire::MemberHello::Type;
@@ -56,12 +58,40 @@ std::string Members::note(std::size_t member, const wire::MemberHello& hello, Ti
       newest_election_ = hello.election_id;
     }
     newest_election_ = std::max(newest_election_, hello.election_id);
+    newest_primary_ = member;
   }
   const auto counts = [](const auto& each) { return each.counts(); };
   deduplicates_ = std::ranges::any_of(known_, counts) &&
                   std::ranges::all_of(known_, [&](const auto& each) { return !counts(each) || each.hello->deduplicates(); });
+  if (broken("standalone")) deduplicates_ = true;
   if (face_) refresh_face();
   return {};
+}
+
+Outcome Members::outcome_of(std::size_t member, const wire::MemberHello& hello, Time now) {
+  const auto name = hosts_[member].to_string();
+  Outcome outcome;
+  if (auto sentence = note(member, hello, now); !sentence.empty()) {
+    outcome.failure = Failure::unreachable;
+    outcome.error = name + ": " + sentence;
+    return outcome;
+  }
+  outcome.identity = hello.set_name;
+  if (accepts_writes(hello)) {
+    outcome.role = Role::primary;
+    return outcome;
+  }
+  outcome.failure = Failure::unfit;
+  if (is_stale_primary(hello)) {
+    outcome.role = Role::standby;
+    outcome.error = name + " takes itself for the primary, and another was elected after it";
+  } else if (hello.type == Type::secondary) {
+    outcome.role = Role::standby;
+    outcome.error = name + " is a secondary";
+  } else {
+    outcome.error = name + " is neither a primary nor a secondary";
+  }
+  return outcome;
 }
 
 /// The servers that the topology has and the list has not are added to it; those that it has lost are retired, unless none
@@ -92,6 +122,12 @@ void Members::note_round_trip(std::size_t member, std::chrono::microseconds time
 }
 
 void Members::note_unreachable(std::size_t member) { known_[member].reachable = false; }
+
+bool Members::reads_elsewhere(const wire::Command& command) const {
+  // A mongos finds the member itself.
+  return !sharded_ && command.kind == wire::CommandKind::read && !command.in_transaction &&
+         command.preference.mode != wire::ReadMode::primary;
+}
 
 Selection Members::select(const wire::ReadPreference& preference, const std::vector<std::size_t>& avoided) const {
   std::vector<Candidate> candidates;
@@ -166,7 +202,7 @@ void Members::refresh_face() {
 
 bool Members::is_stale_primary(const wire::MemberHello& hello) const {
   return hello.type == Type::primary && !hello.election_id.empty() && hello.set_version <= set_version_ &&
-         hello.election_id < newest_election_;
+         hello.election_id < newest_election_ && !broken("stale_primary");
 }
 
 bool Members::accepts_writes(const wire::MemberHello& hello) const {
@@ -178,6 +214,22 @@ bool Members::is_outdated(std::string_view election_id) {
   if (election_id < newest_election_) return true;
   newest_election_ = election_id;
   return false;
+}
+
+bool Members::has_replaced(std::size_t member, const wire::Command& command, const wire::Reply& reply,
+                           std::optional<std::size_t> present) {
+  const bool everywhere = command.majority && reply.ok && reply.write_concern_code == 0;
+  if (command.kind == wire::CommandKind::write || !reply.election_id.empty()) {
+    const bool outdated = is_outdated(reply.election_id);
+    if (!outdated && !reply.election_id.empty() && !sharded_) newest_primary_ = member;
+    return outdated && !everywhere && !broken("replaced_writer");
+  }
+  // One that was elected counts before it can be used.
+  const bool elected = newest_primary_ && *newest_primary_ != member;
+  if (command.kind == wire::CommandKind::commit) return elected && !everywhere && !broken("replaced_committer");
+  const bool of_primary = command.kind == wire::CommandKind::read && !command.in_transaction &&
+                          command.preference.mode == wire::ReadMode::primary;
+  return of_primary && (elected || (present && *present != member)) && !broken("replaced_reader");
 }
 
 }  // namespace holdfast::proxy::mongo

@@ -11,8 +11,10 @@
 
 #include "config/config.hpp"
 #include "protocol/mongo/hello.hpp"
+#include "protocol/mongo/reply.hpp"
 #include "proxy/mongo/selection.hpp"
 #include "proxy/mongo/topology.hpp"
+#include "proxy/upstream_types.hpp"
 
 namespace holdfast::proxy::mongo {
 
@@ -27,6 +29,9 @@ class Members {
   using Time = std::chrono::steady_clock::time_point;
   /// A member has answered hello. Returns a sentence where it is none that may be served; nothing is kept of it then.
   [[nodiscard]] std::string note(std::size_t member, const wire::MemberHello& hello, Time now = {});
+  /// The same, and what that means for the upstream: a member that answers without being the primary is unfit, one that may
+  /// not be served at all counts as unreachable.
+  [[nodiscard]] Outcome outcome_of(std::size_t member, const wire::MemberHello& hello, Time now);
   /// How long a hello of its took.
   void note_round_trip(std::size_t member, std::chrono::microseconds time);
   /// It cannot be reached: no read goes there until it has answered again.
@@ -40,8 +45,14 @@ class Members {
   [[nodiscard]] bool deduplicates() const { return deduplicates_; }
   /// A reply to a write names the election of the primary that gave it. Is there a newer one?
   [[nodiscard]] bool is_outdated(std::string_view election_id);
+  /// Has another primary taken the place of the member that gives this reply as one? `present`: who is the primary now, where
+  /// that is known. A primary that was replaced still answers for a while.
+  [[nodiscard]] bool has_replaced(std::size_t member, const wire::Command& command, const wire::Reply& reply,
+                                  std::optional<std::size_t> present);
   /// Does this member take itself for the primary although a newer election is known? It slept, or was cut off, through that.
   [[nodiscard]] bool is_stale_primary(const wire::MemberHello& hello) const;
+  /// The member that was elected last, as far as is known: whoever else takes itself for the primary has been replaced.
+  [[nodiscard]] std::optional<std::size_t> newest_primary() const { return newest_primary_; }
   /// A member that says this of itself can be written to.
   [[nodiscard]] bool accepts_writes(const wire::MemberHello& hello) const;
   /// Those of the URI, then those that were found out, by index. None is ever taken out.
@@ -50,6 +61,8 @@ class Members {
   [[nodiscard]] bool is_retired(std::size_t member) const { return known_[member].retired; }
   /// They are mongos: each serves everything, and reads go on from there.
   [[nodiscard]] bool is_sharded() const { return sharded_; }
+  /// A member is to be selected for this command by its read preference.
+  [[nodiscard]] bool reads_elsewhere(const wire::Command& command) const;
   /// Who may serve a read; one of `avoided` only where nobody else does. Indices of members.
   [[nodiscard]] Selection select(const wire::ReadPreference& preference, const std::vector<std::size_t>& avoided = {}) const;
 
@@ -81,6 +94,7 @@ class Members {
   std::optional<wire::Face> face_;
   bool deduplicates_ = false;
   std::string newest_election_;
+  std::optional<std::size_t> newest_primary_;  // was elected then
   std::int64_t set_version_ = 0;
 };
 

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "proxy/mutation.hpp"
+
 namespace holdfast::proxy::mongo {
 
 using namespace operation_step;
@@ -26,9 +28,10 @@ bool OperationMachine::may_repeat() const {
   switch (command_.kind) {
     case CommandKind::read:
     case CommandKind::sessions: return settings_.replays && !command_.in_transaction;
-    case CommandKind::write: return settings_.deduplicates && wire::is_deduplicated(command_);
+    case CommandKind::write: return settings_.deduplicates && (wire::is_deduplicated(command_) || broken("numbered"));
     case CommandKind::commit:
     case CommandKind::abort: return settings_.deduplicates;
+    case CommandKind::get_more: return broken("get_more_once");
     default: return false;
   }
 }
@@ -52,7 +55,7 @@ OperationStep OperationMachine::start(SteadyTime now) {
 
 OperationStep OperationMachine::on_member(SteadyTime now) {
   Send send;
-  if (sends_ > 0 && command_.kind == CommandKind::commit) {
+  if (sends_ > 0 && command_.kind == CommandKind::commit && !broken("commit_majority")) {
     // Without w: majority a commit that was rolled back could be applied a second time (Transactions specification).
     send.body = wire::body_of_repeated_commit(body_);
   } else if (sends_ > 0 && time_limit_) {
@@ -91,7 +94,7 @@ OperationStep OperationMachine::on_unreachable(const std::string& message, Stead
 
 OperationStep OperationMachine::on_lost(Written written, const std::string& message, SteadyTime now) {
   reason_ = message;
-  if (written == Written::yes) return on_unknown(now);
+  if (written == Written::yes && !broken("written")) return on_unknown(now);
   if (sends_ > 0) --sends_;
   trouble(now);
   if (!pinned_ || command_.kind == CommandKind::commit || command_.kind == CommandKind::abort) return again(now);
@@ -100,8 +103,10 @@ OperationStep OperationMachine::on_lost(Written written, const std::string& mess
 }
 
 OperationStep OperationMachine::on_unknown(SteadyTime now) {
-  if (is_statement_of_transaction()) return transaction_lost();
-  unknown_ = true;
+  if (is_statement_of_transaction()) {
+    return broken("statement_once") && pinned_ ? OperationStep(Use{*pinned_, deadline_}) : transaction_lost();
+  }
+  unknown_ = !broken("remember_unknown");
   if (may_repeat()) return again(now);
   switch (command_.kind) {
     case CommandKind::get_more: return cursor_lost();
@@ -124,25 +129,30 @@ OperationStep OperationMachine::on_reply(const wire::Reply& reply, Replier repli
   auto verdict = wire::judge(command_, reply);
   if (!reply.readable) reason_ = "its reply cannot be read";
   if (!reply.message.empty()) reason_ = reply.message;
-  if (replier == Replier::replaced && verdict == wire::Verdict::believed && !command_.in_transaction &&
-      command_.kind != CommandKind::get_more) {
+  // A cursor and an open transaction are their member's, whoever is the primary.
+  const bool its_own = command_.kind == CommandKind::get_more || (command_.in_transaction && command_.kind != CommandKind::commit);
+  if (replier == Replier::replaced && verdict == wire::Verdict::believed && !its_own) {
     reason_ = "the member that answered had been replaced as primary";
     verdict = wire::Verdict::unknown;
   }
   switch (verdict) {
     case wire::Verdict::believed: return on_believed(reply);
     case wire::Verdict::not_executed: return on_not_executed(now);
-    case wire::Verdict::unknown: return on_unknown(now);
+    case wire::Verdict::unknown: return broken("interrupted") ? on_not_executed(now) : on_unknown(now);
     case wire::Verdict::try_again:
-      if (!may_repeat()) return reply.readable && !code::is_state_change(reply.code) ? OperationStep(Forward{}) : on_unknown(now);
-      unknown_ = true;
+      if (!may_repeat()) {
+        const bool may_be_seen = reply.readable && (!code::is_state_change(reply.code) || broken("hide_state_change"));
+        return may_be_seen ? OperationStep(Forward{}) : on_unknown(now);
+      }
+      unknown_ = !broken("remember_unknown");
       return again(now);
   }
   return Forward{};
 }
 
 OperationStep OperationMachine::on_believed(const wire::Reply& reply) {
-  if (command_.kind == CommandKind::commit && reply.code == code::no_such_transaction && !wrote_) {
+  if (command_.kind == CommandKind::commit && reply.code == code::no_such_transaction &&
+      (!wrote_ || broken("only_read"))) {
     // Nothing was changed, and what was read came from one snapshot: there is nothing left to commit.
     return Answer{wire::ok_body()};
   }
@@ -153,12 +163,11 @@ OperationStep OperationMachine::on_believed(const wire::Reply& reply) {
   }
   if (command_.kind == CommandKind::commit && code::is_caused_by_repetition(reply.code)) return give_up();
   if (command_.kind != CommandKind::write) return Forward{};
-  if (code::is_caused_by_repetition(reply.code) || code::is_caused_by_repetition(reply.first_error_code)) {
-    return outcome_unknown();
-  }
-  if (!wire::accounts_for_all(command_, reply)) return outcome_unknown();
+  const bool repetition = code::is_caused_by_repetition(reply.code) || code::is_caused_by_repetition(reply.first_error_code);
+  if (repetition && !broken("caused_by_repetition")) return outcome_unknown();
+  if (!wire::accounts_for_all(command_, reply) && !broken("accounts_for_all")) return outcome_unknown();
   // A server answers a repetition with the whole document, whatever `fields` says (SERVER-31242).
-  if (command_.projects && reply.ok) return outcome_unknown();
+  if (command_.projects && reply.ok && !broken("projects")) return outcome_unknown();
   return Forward{};
 }
 
@@ -188,7 +197,7 @@ OperationStep OperationMachine::outcome_unknown() const {
 OperationStep OperationMachine::give_up() {
   if (ends_sessions()) return Answer{wire::ok_body()};
   const auto why = reason_.empty() ? std::string("no primary") : reason_;
-  if (command_.kind == CommandKind::commit) {
+  if (command_.kind == CommandKind::commit && !broken("unknown_commit")) {
     // Never 133: a driver then takes the commit for one that failed.
     return error(code::host_unreachable, "the outcome of the commit is unknown: " + why,
                  {label::retryable_write, label::unknown_commit});

@@ -92,10 +92,6 @@ class Session : public std::enable_shared_from_this<Session> {
   Task<OperationStep> select_reader(Run& run, operation_step::Select step);
   Task<OperationStep> use(Run& run, operation_step::Use step);
   Task<OperationStep> send(Run& run, operation_step::Send step);
-  [[nodiscard]] std::string session_key(const wire::Command& command) const;
-  void note_sent(const Run& run);
-  void note_reply(const Run& run, const wire::Reply& reply);
-  [[nodiscard]] OperationMachine::Replier replier(const Run& run, const wire::Reply& reply);
 
   const std::uint64_t id_;
   std::shared_ptr<Context> context_;

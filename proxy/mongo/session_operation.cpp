@@ -22,11 +22,6 @@ constexpr auto between_tries = std::chrono::milliseconds(50);
 /// The flags that concern one hop only, or that would make a member answer in a way that cannot be repeated.
 constexpr std::uint32_t own_flags = wire::flag::checksum_present | wire::flag::more_to_come | wire::flag::exhaust_allowed;
 
-/// A mongos finds the member itself.
-bool reads_elsewhere(const wire::Command& command, const Members& members) {
-  return !members.is_sharded() && command.kind == CommandKind::read && !command.in_transaction && command.preference.mode != wire::ReadMode::primary;
-}
-
 }  // namespace
 
 /// One command under way.
@@ -36,7 +31,6 @@ struct Session::Run {
   const wire::Command& command;
   OperationMachine machine;
   Lease lease;
-  bool selected = false;     // by the gate, as the primary
   std::string rewritten;     // what is sent instead of the frame
   std::string_view reply;    // the whole message, in the lease's buffer
   bool login_refused = false;
@@ -68,23 +62,12 @@ Task<bool> Session::operate(const wire::Message& request, std::string_view frame
 
 Task<bool> Session::perform(const wire::Message& request, std::string_view frame, const wire::Command& command, Trial& trial) {
   auto& context = *context_;
-  std::optional<std::size_t> pinned;
-  bool wrote = true;
-  if (command.kind == CommandKind::get_more) {
-    pinned = context.find_cursor(command.collection, command.cursor);
-  } else if (command.kind == CommandKind::kill_cursors && !command.cursors.empty()) {
-    pinned = context.find_cursor(command.collection, command.cursors.front());
-    for (const auto id : command.cursors) {
-      if (context.find_cursor(command.collection, id) == pinned) continue;
-      co_return co_await refuse(request, 115, "holdfast: killCursors of several members at once is not served");
-    }
-  } else if (command.transaction_number && command.in_transaction && !command.starts_transaction) {
-    if (const auto* place = context.find_transaction(session_key(command), *command.transaction_number)) {
-      pinned = place->member;
-      wrote = place->wrote;
-    }
+  const auto place = context.places.find(command, login_->name(), now());
+  const auto pinned = place.member;
+  if (place.several) {
+    co_return co_await refuse(request, 115, "holdfast: killCursors of several members at once is not served");
   }
-  if (!pinned && reads_elsewhere(command, context.members)) {
+  if (!pinned && context.members.reads_elsewhere(command)) {
     const auto contradiction = context.members.select(command.preference).error;
     const int code = command.preference.max_staleness_seconds ? wire::code::max_staleness_out_of_range : wire::code::bad_value;
     if (!contradiction.empty()) co_return co_await refuse(request, code, contradiction);
@@ -94,7 +77,7 @@ Task<bool> Session::perform(const wire::Message& request, std::string_view frame
   settings.replays = context.config->replay;
   settings.deduplicates = context.members.deduplicates();
   settings.backpressure = backpressure_;
-  Run run{request, frame, command, OperationMachine(command, request.body, settings, pinned, wrote), {}, false, {}, {}, false, {}, 0};
+  Run run{request, frame, command, OperationMachine(command, request.body, settings, pinned, place.wrote), {}, {}, {}, false, {}, 0};
   auto step = run.machine.start(now());
   for (;;) {
     if (auto* wanted = std::get_if<Select>(&step)) {
@@ -164,7 +147,7 @@ Task<OperationStep> Session::select(Run& run, Select step) {
     static_cast<void>(error);
   }
   if (gone_) co_return run.machine.on_refused(RefusalReason::cancelled, "the client has gone", now());
-  if (reads_elsewhere(run.command, context_->members)) co_return co_await select_reader(run, step);
+  if (context_->members.reads_elsewhere(run.command)) co_return co_await select_reader(run, step);
   co_return co_await select_primary(run, step);
 }
 
@@ -186,7 +169,6 @@ Task<OperationStep> Session::select_reader(Run& run, Select step) {
       auto found = co_await connect_to(chosen, step.deadline);
       if (auto* lease = std::get_if<Lease>(&found)) {
         run.lease = std::move(*lease);
-        run.selected = false;
         co_return run.machine.on_member(now());
       }
     }
@@ -217,7 +199,6 @@ Task<OperationStep> Session::select_primary(Run& run, Select step) {
     co_return run.machine.on_refused(RefusalReason::cancelled, refused->error, now());
   }
   run.lease = std::move(std::get<Lease>(found));
-  run.selected = true;
   if (step.ask_first) context_->upstream.session_restored(0);
   co_return run.machine.on_member(now());
 }
@@ -227,7 +208,6 @@ Task<OperationStep> Session::use(Run& run, Use step) {
   auto found = co_await connect_to(step.member, step.deadline);
   if (auto* sentence = std::get_if<std::string>(&found)) co_return run.machine.on_unreachable(*sentence, now());
   run.lease = std::move(std::get<Lease>(found));
-  run.selected = false;
   co_return run.machine.on_member(now());
 }
 
@@ -239,7 +219,7 @@ Task<OperationStep> Session::send(Run& run, Send step) {
                                        run.request.sequences);
   }
   const auto bytes = edited ? std::string_view(run.rewritten) : run.frame;
-  note_sent(run);
+  context_->places.note_sent(run.command, login_->name(), run.lease.member(), now());
   backend_ = &*run.lease;
   member_ = run.lease.member();
   may_be_cut_ = run.machine.may_be_cut();
@@ -265,54 +245,15 @@ Task<OperationStep> Session::send(Run& run, Send step) {
   run.reply = done.frame;
   const auto reply = wire::read_reply(message.body);
   run.code = reply.code;
-  auto next = run.machine.on_reply(reply, replier(run, reply), now());
+  const auto present = context_->upstream.ready_endpoint(Wish::primary);
+  const bool replaced = context_->members.has_replaced(member_, run.command, reply, present);
+  auto next = run.machine.on_reply(reply, replaced ? OperationMachine::Replier::replaced : OperationMachine::Replier::current, now());
   if (std::holds_alternative<Forward>(next)) {
-    note_reply(run, reply);
+    context_->places.note_reply(run.command, reply, member_, now());
   } else {
     context_->upstream.backend_lost(member_, "a command was refused or interrupted");
   }
   co_return next;
-}
-
-/// To a server a session is its user's: two users may choose the same id.
-std::string Session::session_key(const wire::Command& command) const { return login_->name() + '\0' + std::string(command.session); }
-
-/// Where a transaction is must be known before its fate is.
-void Session::note_sent(const Run& run) {
-  const auto& command = run.command;
-  if (!command.in_transaction || !command.transaction_number) return;
-  if (command.starts_transaction) {
-    context_->remember_transaction(session_key(command), {run.lease.member(), *command.transaction_number, command.writes});
-  } else if (command.writes) {
-    if (auto* place = context_->find_transaction(session_key(command), *command.transaction_number)) place->wrote = true;
-  }
-}
-
-void Session::note_reply(const Run& run, const wire::Reply& reply) {
-  const auto& command = run.command;
-  if (!reply.ok || !reply.cursor) return;
-  if (command.kind == CommandKind::get_more) {
-    if (*reply.cursor == 0) context_->forget_cursor(command.collection, command.cursor);
-    return;
-  }
-  if (*reply.cursor == 0) return;
-  const auto dot = reply.cursor_namespace.find('.');
-  if (dot != std::string_view::npos) {
-    context_->remember_cursor(reply.cursor_namespace.substr(dot + 1), *reply.cursor, run.lease.member());
-  }
-}
-
-/// A primary that another one has replaced still answers for a while: what it says is not believed.
-OperationMachine::Replier Session::replier(const Run& run, const wire::Reply& reply) {
-  const auto& command = run.command;
-  bool replaced = false;
-  if (command.kind == CommandKind::write || !reply.election_id.empty()) {
-    replaced = context_->members.is_outdated(reply.election_id) && !(command.majority && reply.ok && reply.write_concern_code == 0);
-  } else if (command.kind == CommandKind::read && run.selected && command.preference.mode == wire::ReadMode::primary) {
-    const auto present = context_->upstream.ready_endpoint(Wish::primary);
-    replaced = present && *present != run.lease.member();
-  }
-  return replaced ? OperationMachine::Replier::replaced : OperationMachine::Replier::current;
 }
 
 }  // namespace holdfast::proxy::mongo

@@ -94,29 +94,9 @@ struct MongoStanding::Impl : std::enable_shared_from_this<MongoStanding::Impl> {
   }
 };
 
-/// A member that answers without being the primary is unfit; what may not be served at all cannot be reached.
 Outcome MongoStanding::Impl::outcome_of(std::size_t index, const wire::MemberHello& hello) {
-  const auto name = members.hosts()[index].to_string();
-  if (auto sentence = members.note(index, hello, std::chrono::steady_clock::now()); !sentence.empty()) return failed(Failure::unreachable, name + ": " + sentence);
+  auto outcome = members.outcome_of(index, hello, std::chrono::steady_clock::now());
   hooks.learnt();
-  using Type = wire::MemberHello::Type;
-  Outcome outcome;
-  outcome.identity = hello.set_name;
-  if (members.is_stale_primary(hello)) {
-    outcome = failed(Failure::unfit, name + " takes itself for the primary, and another was elected after it");
-    outcome.role = Role::standby;
-    return outcome;
-  }
-  switch (hello.type) {
-    case Type::primary:
-    case Type::standalone:
-    case Type::mongos: outcome.role = Role::primary; break;
-    case Type::secondary:
-      outcome = failed(Failure::unfit, name + " is a secondary");
-      outcome.role = Role::standby;
-      break;
-    default: outcome = failed(Failure::unfit, name + " is neither a primary nor a secondary"); break;
-  }
   return outcome;
 }
 

@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "protocol/postgres/builtin_functions.hpp"
-#include "proxy/postgres/mutation.hpp"
+#include "proxy/mutation.hpp"
 #include "proxy/postgres/replay_judge.hpp"
 #include "proxy/postgres/segment_effects.hpp"
 #include "proxy/postgres/session_machine.hpp"

@@ -12,7 +12,7 @@
 // What cannot be recorded is left to the rules for everybody (session_machine_loss.cpp).
 #include <utility>
 
-#include "proxy/postgres/mutation.hpp"
+#include "proxy/mutation.hpp"
 #include "proxy/postgres/segment_effects.hpp"
 #include "proxy/postgres/session_machine.hpp"
 

@@ -7,8 +7,8 @@
 #include <cassert>
 #include <utility>
 
+#include "proxy/mutation.hpp"
 #include "proxy/postgres/lost_segment.hpp"
-#include "proxy/postgres/mutation.hpp"
 #include "proxy/postgres/replay_judge.hpp"
 #include "proxy/postgres/segment_effects.hpp"
 #include "proxy/postgres/session_machine.hpp"

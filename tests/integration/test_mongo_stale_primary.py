@@ -1,6 +1,7 @@
 """A primary that slept through its replacement and wakes: what it says of itself is older than what is known, and is not believed."""
 
 import pytest
+from pymongo import MongoClient
 from pymongo.write_concern import WriteConcern
 
 from support.holdfast import Background
@@ -56,3 +57,18 @@ def test_a_write_for_one_member_that_it_took_is_not_acknowledged_from_it(model, 
     assert write.result() == 1
     assert watched.collection.find_one({"_id": "warm"})["n"] == 12
     watched.saw_nothing()
+
+
+def test_one_that_is_cut_off_from_its_set_is_left_although_it_has_nothing_new_to_say(model, watched):
+    model.do("set", settings={"election": 8.0})  # so long it takes itself for the primary
+    old = model.primary()
+    model.do("partition", member=old)
+    successor = (old + 1) % 3
+    model.do("elect", member=successor)
+    with MongoClient(model.members[successor], directConnection=True) as direct:
+        things = direct.test.get_collection("things", write_concern=WriteConcern("majority"))
+        things.update_one({"_id": "warm"}, {"$inc": {"n": 7}})
+    wait_for(lambda: watched.collection.find_one({"_id": "warm"})["n"] == 7, 4.0, "a read of the new primary")
+    assert model.state(old)["role"] == "primary"
+    watched.saw_nothing()
+    model.do("heal")

@@ -36,15 +36,9 @@ void SimWorld::fault() {
          std::to_string(&pair - pairs_.data()));
     return link->die(killed ? Link::Death::fast_shutdown : Link::Death::cut);
   }
-  if (!standing_) return;
+  if (!upstream_.standing()) return;
   note("the standing connection is cut");
-  standing_.reset();
-  const auto number = ++standing_number_;
-  clock_.after(clock_.between(0us, 5ms), [this, number] {
-    if (number != standing_number_) return;
-    upstream_.on_standing_lost("connection reset by peer", clock_.now());
-    perform();
-  });
+  upstream_.cut_standing("connection reset by peer");
 }
 
 void SimWorld::stop_host(std::size_t host, Link::Death death) {
@@ -56,15 +50,7 @@ void SimWorld::stop_host(std::size_t host, Link::Death death) {
     const auto link = weak.lock();
     if (link && link->host == host) link->die(death);
   }
-  if (standing_ == host) {
-    standing_.reset();
-    const auto number = ++standing_number_;
-    clock_.after(clock_.between(0us, 5ms), [this, number] {
-      if (number != standing_number_) return;
-      upstream_.on_standing_lost("the server closed the connection", clock_.now());
-      perform();
-    });
-  }
+  if (upstream_.standing() == host) upstream_.cut_standing("the server closed the connection");
   clock_.after(clock_.between(30ms, clock_.chance(15) ? 10s : 2s), [this, host] { start_host(host); });
   if (hosts_.size() < 2 || hosts_[host].role != proxy::Role::primary || clock_.chance(30)) return;
   clock_.after(clock_.between(50ms, 1s), [this, host] {
@@ -87,25 +73,25 @@ void SimWorld::operate() {
   switch (clock_.pick(4)) {
     case 0:
       note("paused");
-      upstream_.pause(clock_.now());
+      upstream_.machine().pause(clock_.now());
       clock_.after(clock_.between(0us, 3s), [this] {
-        upstream_.resume(clock_.now());
-        perform();
+        upstream_.machine().resume(clock_.now());
+        upstream_.perform();
       });
       break;
     case 1:
       note("force reconnect");
-      upstream_.force_reconnect(clock_.now());
+      upstream_.machine().force_reconnect(clock_.now());
       break;
     default: {
       note("configuration changed");
       auto reconnect = settings().reconnect;
       reconnect.retry_delay = milliseconds(50 + clock_.pick(500));
       reconnect.concurrency = static_cast<std::uint32_t>(1 + clock_.pick(4));
-      upstream_.reconfigure(reconnect, settings().health, clock_.now());
+      upstream_.machine().reconfigure(reconnect, settings().health, clock_.now());
     }
   }
-  perform();
+  upstream_.perform();
 }
 
 }  // namespace holdfast::simulation

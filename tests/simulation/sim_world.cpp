@@ -16,13 +16,6 @@ namespace {
 constexpr auto run_end = 120s;
 constexpr auto witness_time = 1s;
 
-Outcome failed(Failure failure, std::string error) {
-  Outcome outcome;
-  outcome.failure = failure;
-  outcome.error = std::move(error);
-  return outcome;
-}
-
 }  // namespace
 
 proxy::UpstreamSettings SimWorld::make_settings(Clock& clock) {
@@ -48,7 +41,7 @@ proxy::UpstreamSettings SimWorld::make_settings(Clock& clock) {
 }
 
 SimWorld::SimWorld(std::uint64_t seed)
-    : clock_(seed), upstream_(make_settings(clock_), [this] { return clock_.draw(); }),
+    : clock_(seed), upstream_(clock_, make_settings(clock_), make_shell()),
       hosts_(upstream_.settings().endpoints.size()) {
   for (std::size_t i = 1; i < hosts_.size(); ++i) hosts_[i].role = proxy::Role::standby;
 }
@@ -69,8 +62,8 @@ std::string SimWorld::history() const {
 }
 
 void SimWorld::run() {
-  upstream_.start(clock_.now());
-  perform();
+  upstream_.machine().start(clock_.now());
+  upstream_.perform();
   for (auto clients = 1 + clock_.pick(4); clients > 0; --clients) add_client();
   plan_faults();
   clock_.after(100ms, [this] { tick(); });
@@ -110,22 +103,21 @@ void SimWorld::add_client() {
 
 // ---- the upstream machine's shell ----
 
-void SimWorld::perform() {
-  for (auto actions = upstream_.take_actions(); !actions.empty(); actions = upstream_.take_actions()) {
-    for (const auto& each : actions) std::visit([this](const auto& one) { on(one); }, each);
-  }
-  rearm();
-}
-
-void SimWorld::rearm() {
-  const auto number = ++timer_number_;
-  if (const auto due = upstream_.deadline()) {
-    clock_.at(*due, [this, number] {
-      if (number != timer_number_) return;
-      upstream_.on_timer(clock_.now());
-      perform();
-    });
-  }
+SimUpstream::World SimWorld::make_shell() {
+  SimUpstream::World shell;
+  shell.look = [this](SimUpstream::Ask, std::size_t host, Time, const SimUpstream::Done& done) { done(look_at(host)); };
+  shell.granted = [this](const action::Grant& grant) {
+    const auto found = std::ranges::find_if(pairs_, [&](const Pair& pair) { return pair.session->waits_for(grant.waiter); });
+    ASSERT_NE(found, pairs_.end()) << "a grant for nobody";
+    found->session->on_grant(grant);
+  };
+  shell.refused = [this](const action::Refuse& refusal) {
+    for (auto& pair : pairs_) {
+      if (pair.session->waits_for(refusal.waiter)) pair.session->on_refused(refusal);
+    }
+  };
+  shell.checked = [this](bool alive) { answer_witnesses(alive); };
+  return shell;
 }
 
 Outcome SimWorld::look_at(std::size_t host) const {
@@ -137,61 +129,14 @@ Outcome SimWorld::look_at(std::size_t host) const {
   return outcome;
 }
 
-void SimWorld::on(const action::Attempt& todo) {
-  clock_.after(clock_.between(200us, 30ms), [this, todo] {
-    const auto outcome = look_at(todo.endpoint);
-    upstream_.on_attempt(todo.number, todo.endpoint, outcome, clock_.now());
-    if (upstream_.status().current == settings().endpoints[todo.endpoint].to_string() && !standing_) {
-      standing_ = todo.endpoint;
-      ++standing_number_;
-    }
-    perform();
-  });
-}
-
-void SimWorld::on(const action::Probe& todo) {
-  clock_.after(clock_.between(200us, 10ms), [this, todo] {
-    upstream_.on_probe(todo.endpoint, look_at(todo.endpoint), clock_.now());
-    perform();
-  });
-}
-
-void SimWorld::on(const action::Check&) {
-  clock_.after(clock_.between(200us, 10ms), [this] {
-    const auto outcome = standing_ ? look_at(*standing_) : failed(Failure::unreachable, "no standing connection");
-    upstream_.on_check(outcome, clock_.now());
-    perform();
-    answer_witnesses(outcome.ok());
-  });
-}
-
-void SimWorld::on(const action::CloseStanding&) {
-  standing_.reset();
-  ++standing_number_;
-}
-
-void SimWorld::on(const action::Grant& todo) {
-  const auto found = std::ranges::find_if(pairs_, [&](const Pair& pair) { return pair.session->waits_for(todo.waiter); });
-  ASSERT_NE(found, pairs_.end()) << "a grant for nobody";
-  found->session->on_grant(todo);
-}
-
-void SimWorld::on(const action::Refuse& todo) {
-  clock_.after(0us, [this, todo] {
-    for (auto& pair : pairs_) {
-      if (pair.session->waits_for(todo.waiter)) pair.session->on_refused(todo);
-    }
-  });
-}
-
 void SimWorld::enter(std::uint64_t waiter, Time deadline) {
-  upstream_.enter(waiter, settings().wish, deadline, clock_.now());
-  perform();
+  upstream_.machine().enter(waiter, settings().wish, deadline, clock_.now());
+  upstream_.perform();
 }
 
 void SimWorld::cancel_wait(std::uint64_t waiter) {
-  upstream_.cancel_wait(waiter);
-  perform();
+  upstream_.machine().cancel_wait(waiter);
+  upstream_.perform();
 }
 
 std::pair<Outcome, std::shared_ptr<Link>> SimWorld::log_in(std::size_t host) {
@@ -205,24 +150,24 @@ std::pair<Outcome, std::shared_ptr<Link>> SimWorld::log_in(std::size_t host) {
 }
 
 void SimWorld::login_finished(const action::Grant& grant, const Outcome& outcome) {
-  upstream_.on_login_finished(grant.slot, grant.endpoint, outcome, clock_.now());
-  perform();
+  upstream_.machine().on_login_finished(grant.slot, grant.endpoint, outcome, clock_.now());
+  upstream_.perform();
 }
 
 void SimWorld::backend_lost() {
   ++totals_.losses;
-  upstream_.on_backend_lost(clock_.now());
-  perform();
+  upstream_.machine().on_backend_lost(clock_.now());
+  upstream_.perform();
 }
 
 void SimWorld::ask_witness() {
-  const auto state = upstream_.state();
+  const auto state = upstream_.machine().state();
   if (state != proxy::State::connected && state != proxy::State::paused) {
     clock_.after(0us, [this] { answer_witnesses(false); });
     return;
   }
-  upstream_.want_check(clock_.now() + witness_time);
-  perform();
+  upstream_.machine().want_check(clock_.now() + witness_time);
+  upstream_.perform();
   clock_.after(witness_time, [this] { answer_witnesses(false); });
 }
 
@@ -246,7 +191,7 @@ void SimWorld::session_closed(const SimSession& session) {
 // ---- invariants ----
 
 void SimWorld::tick() {
-  if (upstream_.state() == proxy::State::paused) paused_ += 100ms;
+  if (upstream_.machine().state() == proxy::State::paused) paused_ += 100ms;
   watch();
   for (auto& [client, session] : pairs_) {
     if (client->done()) continue;

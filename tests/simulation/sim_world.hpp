@@ -8,11 +8,11 @@
 #include <utility>
 #include <vector>
 
-#include "proxy/upstream_machine.hpp"
 #include "tests/simulation/clock.hpp"
 #include "tests/simulation/model_database.hpp"
 #include "tests/simulation/sim_client.hpp"
 #include "tests/simulation/sim_session.hpp"
+#include "tests/simulation/sim_upstream.hpp"
 
 namespace holdfast::simulation {
 
@@ -55,15 +55,7 @@ class SimWorld {
   };
 
   static proxy::UpstreamSettings make_settings(Clock& clock);
-  void perform();
-  void rearm();
-  void on(const proxy::upstream_action::Attempt& todo);
-  void on(const proxy::upstream_action::Probe& todo);
-  void on(const proxy::upstream_action::Check& todo);
-  void on(const proxy::upstream_action::CloseStanding&);
-  void on(const proxy::upstream_action::Grant& todo);
-  void on(const proxy::upstream_action::Refuse& todo);
-  void on(const proxy::upstream_action::Tell&) {}
+  [[nodiscard]] SimUpstream::World make_shell();
   [[nodiscard]] proxy::Outcome look_at(std::size_t host) const;
   void answer_witnesses(bool alive);
 
@@ -81,12 +73,11 @@ class SimWorld {
   Clock clock_;
   ModelDatabase database_;
   Ledger ledger_;
-  proxy::UpstreamMachine upstream_;
+  SimUpstream upstream_;
   std::vector<Host> hosts_;
   std::vector<Pair> pairs_;
   std::vector<std::weak_ptr<Link>> links_;
-  std::optional<std::size_t> standing_;  // host of the standing connection
-  std::uint64_t standing_number_ = 0, timer_number_ = 0, last_waiter_ = 0;
+  std::uint64_t last_waiter_ = 0;
   bool faults_over_ = false;
   microseconds paused_{0};               // in all
   std::optional<Time> paused_since_;

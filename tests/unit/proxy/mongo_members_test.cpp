@@ -129,6 +129,89 @@ TEST(MongoMembers, a_primary_of_an_older_election_is_stale_and_teaches_nothing) 
   EXPECT_FALSE(members.is_stale_primary(secondary));
 }
 
+wire::MemberHello primary_of(std::string election) {
+  auto made = hello(Type::primary);
+  made.election_id = std::move(election);
+  made.set_version = 1;
+  return made;
+}
+
+TEST(MongoMembers, what_a_hello_means_for_the_upstream) {
+  Members members(config_with(2), {});
+  const Members::Time now{};
+  const auto of_primary = members.outcome_of(0, primary_of("000000000002"), now);
+  EXPECT_TRUE(of_primary.ok());
+  EXPECT_EQ(of_primary.role, Role::primary);
+  EXPECT_EQ(of_primary.identity, "rs");
+  const auto of_secondary = members.outcome_of(1, hello(Type::secondary), now);
+  EXPECT_EQ(of_secondary.failure, Failure::unfit);
+  EXPECT_EQ(of_secondary.role, Role::standby);
+  const auto of_stale = members.outcome_of(1, primary_of("000000000001"), now);
+  EXPECT_EQ(of_stale.failure, Failure::unfit);
+  EXPECT_EQ(of_stale.role, Role::standby) << "never told as a primary";
+  EXPECT_EQ(members.outcome_of(1, hello(Type::other), now).failure, Failure::unfit);
+  EXPECT_EQ(members.outcome_of(1, hello(Type::secondary, 9, "another"), now).failure, Failure::unreachable);
+}
+
+wire::Command command_of(wire::CommandKind kind, bool majority = false) {
+  wire::Command command;
+  command.kind = kind;
+  command.majority = majority;
+  return command;
+}
+
+TEST(MongoMembers, a_write_is_believed_of_the_newest_primary_or_where_the_majority_has_it) {
+  Members members(config_with(2), {});
+  static_cast<void>(members.note(0, primary_of("000000000002")));
+  wire::Reply reply;
+  reply.ok = true;
+  reply.election_id = "000000000001";
+  EXPECT_TRUE(members.has_replaced(1, command_of(wire::CommandKind::write), reply, 0));
+  EXPECT_FALSE(members.has_replaced(1, command_of(wire::CommandKind::write, true), reply, 0));
+  reply.write_concern_code = 64;
+  EXPECT_TRUE(members.has_replaced(1, command_of(wire::CommandKind::write, true), reply, 0));
+  reply.election_id = "000000000002";
+  EXPECT_FALSE(members.has_replaced(0, command_of(wire::CommandKind::write), reply, 0));
+}
+
+TEST(MongoMembers, a_commit_is_believed_unless_another_was_elected_or_the_majority_has_it) {
+  Members members(config_with(2), {});
+  wire::Reply reply;
+  reply.ok = true;
+  static_cast<void>(members.note(0, primary_of("000000000001")));
+  EXPECT_FALSE(members.has_replaced(0, command_of(wire::CommandKind::commit), reply, 0));
+  static_cast<void>(members.note(1, primary_of("000000000002")));
+  EXPECT_TRUE(members.has_replaced(0, command_of(wire::CommandKind::commit), reply, 0)) << "no reply to a commit names its election";
+  EXPECT_FALSE(members.has_replaced(0, command_of(wire::CommandKind::commit, true), reply, 0));
+  EXPECT_FALSE(members.has_replaced(1, command_of(wire::CommandKind::commit), reply, 0));
+}
+
+TEST(MongoMembers, a_read_is_believed_unless_another_member_is_known_to_be_the_primary) {
+  Members members(config_with(2), {});
+  const auto read = command_of(wire::CommandKind::read);
+  const wire::Reply reply;
+  static_cast<void>(members.note(0, primary_of("000000000001")));
+  EXPECT_FALSE(members.has_replaced(0, read, reply, 0));
+  EXPECT_TRUE(members.has_replaced(0, read, reply, 1));
+  EXPECT_FALSE(members.has_replaced(0, read, reply, {})) << "nobody has taken its place";
+  static_cast<void>(members.note(1, primary_of("000000000002")));
+  EXPECT_TRUE(members.has_replaced(0, read, reply, {})) << "another was elected, whether it can be used yet or not";
+  EXPECT_TRUE(members.has_replaced(0, read, reply, 0)) << "also where nobody has noticed that";
+  EXPECT_EQ(members.newest_primary(), 1U);
+  EXPECT_FALSE(members.has_replaced(1, read, reply, {}));
+  wire::Reply written;
+  written.ok = true;
+  written.election_id = "000000000003";
+  EXPECT_FALSE(members.has_replaced(0, command_of(wire::CommandKind::write), written, {}));
+  EXPECT_FALSE(members.has_replaced(0, read, reply, {})) << "it was elected again, as its own reply says";
+  EXPECT_TRUE(members.has_replaced(1, read, reply, {}));
+  auto elsewhere = read;
+  elsewhere.preference.mode = wire::ReadMode::nearest;
+  EXPECT_FALSE(members.has_replaced(1, elsewhere, reply, {}));
+  EXPECT_TRUE(members.reads_elsewhere(elsewhere));
+  EXPECT_FALSE(members.reads_elsewhere(read));
+}
+
 std::vector<std::string> names(const Members& members) {
   std::vector<std::string> all;
   for (const auto& host : members.hosts()) all.push_back(host.to_string());

@@ -243,6 +243,19 @@ TEST(MongoOperation, row_11_a_commit_is_sent_again_with_the_majority) {
   EXPECT_TRUE(script.reply(0).forwards());
 }
 
+TEST(MongoOperation, row_11_a_commit_of_a_primary_that_was_replaced_is_not_believed) {
+  Script script(in_transaction(Kind::commit), 1);
+  script.start().member().reply_with(reply_body(0), Machine::Replier::replaced);
+  ASSERT_TRUE(script.asks_first());
+  script.member();
+  const auto& body = std::get<operation_step::Send>(script.step).body;
+  ASSERT_TRUE(body);
+  EXPECT_EQ(wire::find(wire::find(*body, "writeConcern")->bytes, "w")->bytes, "majority");
+  EXPECT_TRUE(script.reply(251, {"TransientTransactionError"}).forwards());
+  Script statement(in_transaction(Kind::write), 1);
+  EXPECT_TRUE(statement.start().member().reply_with(reply_body(0), Machine::Replier::replaced).forwards()) << "its commit decides";
+}
+
 TEST(MongoOperation, row_11_a_commit_that_is_not_known_to_have_happened_is_never_133) {
   for (const bool written : {true, false}) {
     Script script(in_transaction(Kind::commit), 1);

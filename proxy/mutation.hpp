@@ -5,7 +5,7 @@
 #include <cstdlib>
 #include <string_view>
 
-namespace holdfast::proxy::postgres {
+namespace holdfast::proxy {
 
 #ifdef HOLDFAST_MUTATIONS
 inline bool broken(std::string_view rule) {
@@ -16,4 +16,4 @@ inline bool broken(std::string_view rule) {
 constexpr bool broken(std::string_view) { return false; }
 #endif
 
-}  // namespace holdfast::proxy::postgres
+}  // namespace holdfast::proxy

@@ -1,0 +1,217 @@
+// Delivery, loss, and what befalls members.
+#include "tests/simulation/mongo/sim_servers.hpp"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "protocol/mongo/error_codes.hpp"
+#include "protocol/mongo/frame.hpp"
+
+namespace holdfast::simulation::mongo {
+
+namespace code = wire::code;
+
+Link::Link(SimServers& servers, std::size_t at) : member(at), servers_(servers), process_(servers.set.at(at).process) {}
+
+void Link::deliver(Time at, std::function<void()> what) {
+  servers_.clock.at(at, [self = shared_from_this(), what = std::move(what)] { self->servers_.deliver(self->member, what); });
+}
+
+bool Link::write(std::string frame) {
+  if (!open_ || write_fails_) return false;
+  last_request_ = std::max(last_request_, servers_.clock.now() + servers_.clock.between(0us, 500us));
+  deliver(last_request_, [self = shared_from_this(), frame = std::move(frame)] { self->arrive(frame); });
+  return true;
+}
+
+void Link::arrive(const std::string& frame) {
+  if (!alive_ || servers_.set.at(member).process != process_) return;
+  queue_.push_back(frame);
+  if (!std::exchange(working_, true)) work();
+}
+
+void Link::work() {
+  auto& clock = servers_.clock;
+  clock.after(clock.between(10us, clock.chance(10) ? 20ms : clock.chance(2) ? 300ms : 300us), [self = shared_from_this()] {
+    const auto& of = self->servers_.set.at(self->member);
+    self->working_ = false;
+    if (!self->alive_ || of.process != self->process_ || self->queue_.empty()) return;
+    if (!of.frozen) {
+      const auto frame = std::move(self->queue_.front());
+      self->queue_.pop_front();
+      self->run(frame);
+    }
+    if (!std::exchange(self->working_, true)) self->work();
+  });
+}
+
+void Link::run(const std::string& frame) {
+  auto& of = servers_.set.at(member);
+  wire::Message request;
+  ASSERT_EQ(wire::parse_message(frame, request), wire::FrameError::none);
+  EXPECT_EQ(request.flags & wire::flag::more_to_come, 0U) << "a member is not to be silent: it would close the connection";
+  const auto command = wire::read_command(request);
+  const auto id = request.header.request_id;
+  const auto term = of.role_primary ? of.term : 0;
+  const auto interruption = servers_.interruption_of(of, command);
+  const auto answer = of.run(request, command, interruption);
+  const bool waits = answer.wait_for > of.commit_point && interruption == Interruption::none && of.role_primary;
+  if (waits) {
+    of.waiting.emplace(answer.wait_for, [self = shared_from_this(), id, body = answer.body, term](bool known) {
+      if (known) return self->reply(id, body, term);
+      auto& clock = self->servers_.clock;
+      const int number = clock.chance(30) ? code::primary_stepped_down : code::interrupted_by_state_change;
+      const bool at_root = clock.chance(40);
+      self->reply(id, Member::interrupted(body, at_root ? code::interrupted_by_state_change : number, at_root), term);
+    });
+  }
+  servers_.after(interruption, member);
+  if (!waits) reply(id, answer.body, term);
+}
+
+void Link::reply(std::int32_t to, const std::string& body, std::int64_t term) {
+  if (!alive_ || cut_) return;
+  auto& clock = servers_.clock;
+  // The answer is lost more often than chance would have it: nothing is harder to get right.
+  if (clock.pick(1000) < 10) return cut();
+  last_reply_ = std::max(last_reply_, clock.now() + clock.between(0us, clock.chance(3) ? 50ms : 500us));
+  deliver(last_reply_, [self = shared_from_this(), frame = wire::make_message(1, to, 0, body), term, era = era_] {
+    const auto heard = self->on_reply;  // a copy, because what is called replaces it
+    if (self->usable() && era == self->era_ && heard) heard(frame, term);
+  });
+}
+
+void Link::end(const std::string& reason) {
+  last_reply_ = std::max(last_reply_, servers_.clock.now() + servers_.clock.between(0us, 5ms));
+  deliver(last_reply_, [self = shared_from_this(), reason] {
+    if (!self->usable()) return;
+    self->ended_ = true;
+    const auto heard = self->on_end;
+    if (heard) heard(reason);
+  });
+}
+
+void Link::cut() {
+  if (std::exchange(cut_, true)) return;
+  ++era_;
+  write_fails_ = servers_.clock.chance(50);
+  end("connection reset by peer");
+}
+
+void Link::die() {
+  if (!std::exchange(alive_, false)) return;
+  if (servers_.clock.chance(50)) ++era_;
+  write_fails_ = servers_.clock.chance(50);
+  end("the server closed the connection");
+}
+
+// ---- servers ----
+
+SimServers::SimServers(Clock& of, std::size_t members, std::function<void(std::string)> tell)
+    : clock(of), set(of, members, tell), note(std::move(tell)), cut_off_(members), stuck_(members),
+      interruptions_(clock.chance(50) ? 150 : 0) {
+  // In some runs a new primary is soon the next to go: what it has not replicated by then, its forerunner may bring back.
+  if (members == 1 || !clock.chance(25)) return;
+  set.slow_down();
+  set.on_elected = [this](const Member& member) {
+    if (healthy_ || member.term == 1 || !clock.chance(50)) return;
+    clock.after(clock.between(1ms, 150ms), [this, at = member.index] {
+      if (!healthy_) kill(at);
+    });
+  };
+}
+
+std::vector<std::shared_ptr<Link>> SimServers::links() {
+  std::erase_if(links_, [](const auto& each) { return each.expired(); });
+  std::vector<std::shared_ptr<Link>> all;
+  for (const auto& each : links_) all.push_back(each.lock());
+  return all;
+}
+
+std::shared_ptr<Link> SimServers::open(std::size_t member) {
+  auto link = std::make_shared<Link>(*this, member);
+  links_.push_back(link);
+  return link;
+}
+
+void SimServers::deliver(std::size_t member, std::function<void()> what) {
+  if (cut_off_[member]) {
+    stuck_[member].push_back(std::move(what));
+  } else {
+    what();
+  }
+}
+
+void SimServers::hello(std::size_t member, Time deadline, Done done) {
+  if (silent(member)) {
+    if (clock.now() >= deadline) return done(std::nullopt, "no answer in time");
+    const auto next = std::min(deadline, clock.now() + 20ms);
+    return clock.at(next, [this, member, deadline, done = std::move(done)] { hello(member, deadline, done); });
+  }
+  if (!set.at(member).up) return done(std::nullopt, "connection refused");
+  // It may be overtaken by what happens while it is under way.
+  clock.after(clock.between(0us, clock.chance(5) ? 100ms : 2ms),
+              [done = std::move(done), made = set.at(member).hello(set.addresses())] { done(made, {}); });
+}
+
+void SimServers::kill(std::size_t member) {
+  if (!set.at(member).up) return;
+  note(set.addresses()[member] + " dies");
+  set.kill(member);
+  for (const auto& link : links()) {
+    if (link->member == member) link->die();
+  }
+  clock.after(clock.between(30ms, clock.chance(15) ? 6s : 1s), [this, member] {
+    if (set.at(member).up) return;
+    note(set.addresses()[member] + " starts");
+    set.restart(member);
+  });
+}
+
+void SimServers::freeze(std::size_t member, bool frozen) {
+  if (!set.at(member).up || set.at(member).frozen == frozen) return;
+  note(set.addresses()[member] + (frozen ? " freezes" : " wakes"));
+  set.at(member).frozen = frozen;
+}
+
+void SimServers::cut_off(std::size_t member, bool off) {
+  if (cut_off_[member] == off) return;
+  note(set.addresses()[member] + (off ? " is cut off from the proxy" : " is heard again"));
+  cut_off_[member] = off;
+  if (off) return;
+  auto time = clock.now();
+  for (auto& what : std::exchange(stuck_[member], {})) {
+    time += clock.between(0us, 200us);
+    clock.at(time, [this, member, what = std::move(what)] { deliver(member, what); });
+  }
+}
+
+void SimServers::cut_one_link() {
+  const auto all = links();
+  if (!all.empty()) all[clock.pick(all.size())]->cut();
+}
+
+void SimServers::heal() {
+  healthy_ = true;
+  for (std::size_t i = 0; i < set.size(); ++i) cut_off(i, false);
+  set.heal();
+}
+
+Interruption SimServers::interruption_of(const Member& member, const wire::Command& command) {
+  if (healthy_ || !member.role_primary || set.standalone() || command.kind == wire::CommandKind::abort) return Interruption::none;
+  const bool commits = command.kind == wire::CommandKind::commit;
+  if (clock.pick(10'000) >= interruptions_ * (commits ? 4 : 1)) return Interruption::none;
+  return static_cast<Interruption>(1 + clock.pick(7));
+}
+
+void SimServers::after(Interruption interruption, std::size_t member) {
+  if (interruption == Interruption::none || interruption == Interruption::network_label) return;
+  note(set.addresses()[member] + " steps down in the middle of a command");
+  set.step_down(member);
+  if (interruption != Interruption::shutting_down) return;
+  clock.after(clock.between(1ms, 50ms), [this, member] { kill(member); });
+}
+
+}  // namespace holdfast::simulation::mongo

@@ -1,0 +1,97 @@
+// The members behind their network, as the proxy meets them: connections that lose what is under way, hellos that come late or
+// never, members that die, freeze and are cut off.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "tests/simulation/mongo/model_set.hpp"
+
+namespace holdfast::simulation::mongo {
+
+class SimServers;
+
+/// One connection to one member's process: whole messages there and back.
+class Link : public std::enable_shared_from_this<Link> {
+ public:
+  Link(SimServers& servers, std::size_t member);
+
+  /// False: a reset had come, and nothing was sent.
+  bool write(std::string frame);
+  /// The proxy lets go of it. What is under way arrives all the same, and is executed.
+  void close() { open_ = false; }
+  /// The network ends it; the member goes on with what has reached it.
+  void cut();
+  /// Its process is gone.
+  void die();
+  [[nodiscard]] bool usable() const { return open_ && !ended_; }
+
+  /// A reply, and the term of whom gave it; 0 where that was no primary.
+  std::function<void(const std::string&, std::int64_t)> on_reply;
+  std::function<void(const std::string&)> on_end;
+  const std::size_t member;
+
+ private:
+  void arrive(const std::string& frame);
+  void work();
+  void run(const std::string& frame);
+  void reply(std::int32_t to, const std::string& body, std::int64_t term);
+  void end(const std::string& reason);
+  void deliver(Time at, std::function<void()> what);
+
+  SimServers& servers_;
+  const std::int64_t process_;
+  bool open_ = true;          // as the proxy sees it
+  bool alive_ = true;         // the process, and the way to it
+  bool ended_ = false;        // the proxy has seen the end
+  bool cut_ = false, write_fails_ = false, working_ = false;
+  std::uint64_t era_ = 0;     // replies of an older one are lost
+  Time last_request_{}, last_reply_{};
+  std::deque<std::string> queue_;
+};
+
+class SimServers {
+ public:
+  SimServers(Clock& clock, std::size_t members, std::function<void(std::string)> note);
+
+  [[nodiscard]] std::shared_ptr<Link> open(std::size_t member);
+  /// A login, an attempt, a probe, a check, a hang check: one hello. `done` gets it, or what was wrong.
+  using Done = std::function<void(const std::optional<wire::MemberHello>&, const std::string&)>;
+  void hello(std::size_t member, Time deadline, Done done);
+  /// Is it at hand for a new connection at this moment?
+  [[nodiscard]] bool answers(std::size_t member) { return set.at(member).works() && !cut_off_[member]; }
+  [[nodiscard]] bool silent(std::size_t member) { return set.at(member).frozen || (cut_off_[member] && set.at(member).up); }
+
+  // ---- what goes wrong ----
+
+  void kill(std::size_t member);
+  void freeze(std::size_t member, bool frozen);
+  /// The proxy and the member do not hear each other; what is under way arrives late.
+  void cut_off(std::size_t member, bool off);
+  void cut_one_link();
+  /// From now on all is well.
+  void heal();
+  [[nodiscard]] bool healthy() const { return healthy_; }
+  [[nodiscard]] Interruption interruption_of(const Member& member, const wire::Command& command);
+  void after(Interruption interruption, std::size_t member);
+  void deliver(std::size_t member, std::function<void()> what);
+
+  Clock& clock;
+  ModelSet set;
+  std::function<void(std::string)> note;
+
+ private:
+  [[nodiscard]] std::vector<std::shared_ptr<Link>> links();
+
+  std::vector<bool> cut_off_;
+  std::vector<std::vector<std::function<void()>>> stuck_;
+  std::vector<std::weak_ptr<Link>> links_;
+  bool healthy_ = false;
+  const std::uint64_t interruptions_;  // of ten thousand commands
+};
+
+}  // namespace holdfast::simulation::mongo

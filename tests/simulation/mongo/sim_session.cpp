@@ -1,0 +1,272 @@
+// Performs what the operation machine says, as the real shell does.
+#include "tests/simulation/mongo/sim_session.hpp"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <utility>
+#include <variant>
+
+#include "protocol/mongo/frame.hpp"
+#include "tests/simulation/mongo/sim_world.hpp"
+
+namespace holdfast::simulation::mongo {
+
+namespace step = proxy::mongo::operation_step;
+namespace action = proxy::upstream_action;
+using proxy::mongo::OperationMachine;
+using proxy::mongo::OperationStep;
+
+namespace {
+
+constexpr auto between_tries = 50ms;
+constexpr auto ask_time = 1s;
+constexpr std::uint32_t own_flags = wire::flag::checksum_present | wire::flag::more_to_come | wire::flag::exhaust_allowed;
+
+}  // namespace
+
+struct SimSession::Run {
+  std::uint64_t number = 0;
+  std::string frame;
+  wire::Message request;
+  wire::Command command;
+  std::optional<std::size_t> pinned;
+  std::unique_ptr<OperationMachine> machine;
+  std::shared_ptr<Link> link;
+  bool in_exchange = false;
+  Time quiet_since{};
+  std::size_t last_member = 0;
+  std::string reply;
+  std::int64_t term = 0;               // of whom gave the reply
+  std::vector<std::size_t> failed;     // members that this read has been tried at
+};
+
+SimSession::SimSession(SimWorld& world, Clock& clock, std::string user, SessionSettings settings, std::function<void(std::string)> to_client)
+    : world_(world), clock_(clock), user_(std::move(user)), settings_(settings), to_client_(std::move(to_client)) {}
+
+SimSession::~SimSession() = default;
+
+void SimSession::client_sends(std::string frame) {
+  if (gone_) return;
+  if (run_) return waiting_.push_back(std::move(frame));
+  begin(std::move(frame));
+}
+
+void SimSession::begin(std::string frame) {
+  run_ = std::make_unique<Run>();
+  run_->number = ++run_number_;
+  run_->frame = std::move(frame);
+  ASSERT_EQ(wire::parse_message(run_->frame, run_->request), wire::FrameError::none);
+  run_->command = wire::read_command(run_->request);
+  const auto place = world_.places.find(run_->command, user_, clock_.now());
+  ASSERT_FALSE(place.several) << "no client here asks for that";
+  run_->pinned = place.member;
+  auto settings = settings_.operation;
+  settings.deduplicates = world_.members.deduplicates();
+  run_->machine = std::make_unique<OperationMachine>(run_->command, run_->request.body, settings, run_->pinned, place.wrote);
+  go_on(run_->machine->start(clock_.now()));
+}
+
+void SimSession::go_on(OperationStep next) {
+  std::visit([this](const auto& one) { on(one); }, next);
+}
+
+void SimSession::release() {
+  if (!run_->link) return;
+  run_->link->on_reply = nullptr;
+  run_->link->on_end = nullptr;
+  world_.give_back(std::exchange(run_->link, nullptr));
+}
+
+// ---- finding a connection ----
+
+void SimSession::on(const step::Select& wanted) {
+  release();
+  if (run_->machine->sends() < 2) return select(wanted);
+  clock_.after(between_tries, [this, wanted, number = run_->number] {
+    if (run_ && run_->number == number) select(wanted);
+  });
+}
+
+void SimSession::select(const step::Select& wanted) {
+  if (gone_) return go_on(run_->machine->on_refused(proxy::RefusalReason::cancelled, "the client has gone", clock_.now()));
+  if (world_.members.reads_elsewhere(run_->command)) return select_reader(wanted.deadline);
+  if (!wanted.ask_first) return connect(wanted.deadline);
+  world_.ask_alive(std::min(wanted.deadline, clock_.now() + ask_time), [this, deadline = wanted.deadline, number = run_->number] {
+    if (run_ && run_->number == number) connect(deadline);
+  });
+}
+
+void SimSession::select_reader(Time deadline) {
+  if (gone_) return go_on(run_->machine->on_refused(proxy::RefusalReason::hold_timeout, "the client has gone", clock_.now()));
+  const auto& preference = run_->command.preference;
+  const auto selection = world_.members.select(preference, run_->failed);
+  bool wait = selection.nearest.empty();
+  if (wait && preference.mode != wire::ReadMode::secondary) return connect(deadline);
+  if (!wait) {
+    const auto chosen = selection.nearest[clock_.pick(selection.nearest.size())];
+    wait = std::ranges::find(run_->failed, chosen) != run_->failed.end();
+    if (!wait) {
+      run_->failed.push_back(chosen);
+      return world_.connect_to(chosen, deadline, [this, deadline, number = run_->number](std::shared_ptr<Link> link, const std::string&) {
+        if (!run_ || run_->number != number) return;
+        link ? found(std::move(link)) : select_reader(deadline);
+      });
+    }
+  }
+  if (clock_.now() >= deadline) {
+    return go_on(run_->machine->on_refused(proxy::RefusalReason::hold_timeout, "no member fits the read preference", clock_.now()));
+  }
+  clock_.at(std::min(deadline, clock_.now() + between_tries), [this, deadline, number = run_->number] {
+    if (run_ && run_->number == number) select_reader(deadline);
+  });
+}
+
+void SimSession::connect(Time deadline) {
+  if (gone_) return go_on(run_->machine->on_refused(proxy::RefusalReason::cancelled, "the client has gone", clock_.now()));
+  if (const auto ready = world_.ready()) {
+    if (auto link = world_.take(*ready)) return found(std::move(link));
+  }
+  waiter_ = world_.next_waiter();
+  wait_until_ = deadline;
+  world_.enter(waiter_, deadline);
+}
+
+void SimSession::on_refused(const action::Refuse& refusal) {
+  waiter_ = 0;
+  go_on(run_->machine->on_refused(refusal.reason, refusal.message, clock_.now()));
+}
+
+void SimSession::on_grant(const action::Grant& grant) {
+  waiter_ = 0;
+  log_in(grant);
+}
+
+void SimSession::log_in(const action::Grant& grant) {
+  const auto limit = std::min(wait_until_, clock_.now() + settings_.connection_timeout);
+  world_.log_in(grant, limit, [this, deadline = wait_until_, number = run_->number](std::shared_ptr<Link> link, const std::string& error) {
+    if (!run_ || run_->number != number) {
+      if (link) world_.give_back(std::move(link));
+    } else if (link) {
+      found(std::move(link));
+    } else if (clock_.now() >= deadline) {
+      go_on(run_->machine->on_refused(proxy::RefusalReason::hold_timeout, error, clock_.now()));
+    } else {
+      connect(deadline);
+    }
+  });
+}
+
+void SimSession::on(const step::Use& needed) {
+  release();
+  world_.connect_to(needed.member, needed.deadline, [this, number = run_->number](std::shared_ptr<Link> link, const std::string& error) {
+    if (!run_ || run_->number != number) return;
+    link ? found(std::move(link)) : go_on(run_->machine->on_unreachable(error, clock_.now()));
+  });
+}
+
+void SimSession::found(std::shared_ptr<Link> link) {
+  run_->link = std::move(link);
+  go_on(run_->machine->on_member(clock_.now()));
+}
+
+// ---- the exchange ----
+
+void SimSession::on(const step::Send& sent) {
+  auto bytes = run_->frame;
+  if (sent.body || (run_->request.flags & own_flags) != 0) {
+    const std::string_view body = sent.body ? std::string_view(*sent.body) : run_->request.body;
+    bytes = wire::make_message(run_->request.header.request_id, 0, run_->request.flags & ~own_flags, body, run_->request.sequences);
+  }
+  auto& link = *run_->link;
+  world_.places.note_sent(run_->command, user_, link.member, clock_.now());
+  run_->last_member = link.member;
+  run_->quiet_since = clock_.now();
+  run_->in_exchange = true;
+  link.on_reply = [this](const std::string& frame, std::int64_t term) { on_reply(frame, term); };
+  link.on_end = [this](const std::string& reason) { on_lost(OperationMachine::Written::yes, reason); };
+  if (!link.write(std::move(bytes))) on_lost(OperationMachine::Written::no, "broken pipe");
+}
+
+void SimSession::on_lost(OperationMachine::Written written, const std::string& reason) {
+  run_->in_exchange = false;
+  run_->link->on_reply = nullptr;
+  run_->link->on_end = nullptr;
+  std::exchange(run_->link, nullptr)->close();
+  if (!gone_) world_.backend_lost();
+  go_on(run_->machine->on_lost(written, reason, clock_.now()));
+}
+
+void SimSession::on_reply(const std::string& frame, std::int64_t term) {
+  run_->in_exchange = false;
+  run_->reply = frame;
+  run_->term = term;
+  wire::Message message;
+  ASSERT_EQ(wire::parse_message(run_->reply, message), wire::FrameError::none);
+  ASSERT_EQ(message.header.response_to, run_->request.header.request_id);
+  const auto reply = wire::read_reply(message.body);
+  const bool replaced = world_.members.has_replaced(run_->last_member, run_->command, reply, world_.ready());
+  if (!reply.election_id.empty()) world_.told_of(term, run_->last_member);
+  auto next = run_->machine->on_reply(reply, replaced ? OperationMachine::Replier::replaced : OperationMachine::Replier::current, clock_.now());
+  if (std::holds_alternative<step::Forward>(next)) {
+    world_.places.note_reply(run_->command, reply, run_->last_member, clock_.now());
+    world_.check_forwarded(run_->command, reply, run_->last_member, term);
+  } else {
+    world_.backend_lost();
+  }
+  go_on(std::move(next));
+}
+
+void SimSession::on(const step::Forward&) {
+  if (run_->machine->sends() > 1) ++repeated_;
+  if ((run_->request.flags & wire::flag::more_to_come) == 0 && !gone_) to_client_(run_->reply);
+  finish();
+}
+
+void SimSession::on(const step::Answer& ours) {
+  if (ours.abort && (run_->pinned || run_->machine->sends() > 0)) {
+    world_.abort_transaction(run_->pinned.value_or(run_->last_member), wire::body_of_abort(run_->request.body));
+  }
+  if ((run_->request.flags & wire::flag::more_to_come) == 0 && !gone_) to_client_(wire::make_answer(1, run_->request, ours.body));
+  finish();
+}
+
+void SimSession::finish() {
+  release();
+  // What is under way here goes on to use the run: it ends in an event of its own.
+  clock_.after(0us, [this, number = run_->number] {
+    if (!run_ || run_->number != number) return;
+    run_.reset();
+    if (waiting_.empty() || gone_) return;
+    auto next = std::move(waiting_.front());
+    waiting_.pop_front();
+    begin(std::move(next));
+  });
+}
+
+std::string SimSession::state() const {
+  if (!run_) return "idle";
+  auto text = std::string(run_->command.name) + ", sent " + std::to_string(run_->machine->sends()) + " times";
+  if (run_->in_exchange) text += ", not answered by db-" + std::to_string(run_->last_member);
+  if (waiter_ != 0) text += ", at the gate";
+  return text;
+}
+
+void SimSession::client_leaves() {
+  gone_ = true;
+  if (!run_) return;
+  if (waiter_ != 0) world_.cancel_wait(waiter_);
+  if (!run_->in_exchange || !run_->machine->may_be_cut()) return;
+  on_lost(OperationMachine::Written::yes, "the client has gone");
+}
+
+void SimSession::on_tick() {
+  if (!run_ || gone_ || !run_->in_exchange || checking_ || clock_.now() < run_->quiet_since + settings_.hang_timeout) return;
+  checking_ = true;
+  world_.check_member(run_->last_member, clock_.now() + std::max(settings_.hang_timeout / 2, milliseconds(100)), [this] {
+    checking_ = false;
+    if (run_) run_->quiet_since = clock_.now();
+  });
+}
+
+}  // namespace holdfast::simulation::mongo

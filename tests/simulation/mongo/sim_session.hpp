@@ -1,0 +1,81 @@
+// The shell of one client's connection: does for each command what the operation machine says, as session_operation.cpp does.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "proxy/mongo/members.hpp"
+#include "proxy/mongo/operation_machine.hpp"
+#include "proxy/upstream_machine.hpp"
+#include "tests/simulation/mongo/sim_servers.hpp"
+
+namespace holdfast::simulation::mongo {
+
+namespace proxy = ::holdfast::proxy;
+
+class SimWorld;
+
+/// What the world has for all its sessions.
+struct SessionSettings {
+  proxy::mongo::OperationSettings operation;
+  milliseconds hang_timeout{1000};
+  milliseconds connection_timeout{1000};
+};
+
+class SimSession {
+ public:
+  SimSession(SimWorld& world, Clock& clock, std::string user, SessionSettings settings, std::function<void(std::string)> to_client);
+  ~SimSession();
+
+  void client_sends(std::string frame);
+  /// The client goes away without a word.
+  void client_leaves();
+
+  void on_grant(const proxy::upstream_action::Grant& grant);
+  void on_refused(const proxy::upstream_action::Refuse& refusal);
+  [[nodiscard]] bool waits_for(std::uint64_t waiter) const { return waiter_ == waiter; }
+  /// A few times a second: is the member silent?
+  void on_tick();
+  [[nodiscard]] bool busy() const { return run_ != nullptr; }
+  /// What it is busy with.
+  [[nodiscard]] std::string state() const;
+  /// How often a request was sent again.
+  [[nodiscard]] long repeated() const { return repeated_; }
+
+ private:
+  struct Run;
+  void begin(std::string frame);
+  void go_on(proxy::mongo::OperationStep step);
+  void on(const proxy::mongo::operation_step::Select& step);
+  void on(const proxy::mongo::operation_step::Use& step);
+  void on(const proxy::mongo::operation_step::Send& step);
+  void on(const proxy::mongo::operation_step::Forward&);
+  void on(const proxy::mongo::operation_step::Answer& step);
+  void select(const proxy::mongo::operation_step::Select& step);
+  void select_reader(Time deadline);
+  void connect(Time deadline);
+  void log_in(const proxy::upstream_action::Grant& grant);
+  void found(std::shared_ptr<Link> link);
+  void on_reply(const std::string& frame, std::int64_t term);
+  void on_lost(proxy::mongo::OperationMachine::Written written, const std::string& reason);
+  void release();
+  void finish();
+
+  SimWorld& world_;
+  Clock& clock_;
+  const std::string user_;
+  const SessionSettings settings_;
+  std::function<void(std::string)> to_client_;
+  std::deque<std::string> waiting_;
+  std::unique_ptr<Run> run_;
+  std::uint64_t waiter_ = 0, run_number_ = 0;
+  Time wait_until_{};
+  bool gone_ = false, checking_ = false;
+  long repeated_ = 0;
+};
+
+}  // namespace holdfast::simulation::mongo

@@ -1,0 +1,327 @@
+// The shells of upstream, members and pool, as connection.cpp, standing.cpp, monitor.cpp and context.cpp are.
+#include "tests/simulation/mongo/sim_world.hpp"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+namespace holdfast::simulation::mongo {
+
+namespace action = proxy::upstream_action;
+using proxy::Failure;
+using proxy::Outcome;
+
+config::Connection SimWorld::make_config(Clock& clock, std::size_t members) {
+  config::Connection config;
+  config.id = "orders";
+  const auto named = clock.chance(20) ? 1 : members;  // the others are found
+  for (std::size_t i = 0; i < named; ++i) config.mongo.hosts.push_back({"db-" + std::to_string(i), 27017});
+  if (members > 1) config.mongo.replica_set = "rs";
+  auto& reconnect = config.reconnect;
+  reconnect.max_retries = static_cast<std::uint32_t>(1 + clock.pick(4));
+  reconnect.retry_delay = milliseconds(100 + clock.pick(1000));
+  reconnect.probe_interval = milliseconds(20 + clock.pick(180));
+  reconnect.connection_timeout = milliseconds(300 + clock.pick(700));
+  reconnect.hold_timeout = milliseconds(500 + clock.pick(6'000));
+  reconnect.hang_timeout = milliseconds(300 + clock.pick(1'000));
+  reconnect.concurrency = static_cast<std::uint32_t>(1 + clock.pick(4));
+  config.replay = clock.chance(85);
+  config.health.interval = milliseconds(500 + clock.pick(4'000));
+  config.health.timeout = milliseconds(200 + clock.pick(500));
+  config.health.failures = static_cast<std::uint32_t>(1 + clock.pick(3));
+  return config;
+}
+
+proxy::UpstreamSettings SimWorld::make_settings(const config::Connection& config) {
+  proxy::UpstreamSettings settings;
+  settings.connection = config.id;
+  settings.endpoints = config.mongo.hosts;
+  settings.wish = proxy::Wish::primary;
+  settings.unfit = proxy::Unfit::awaited;
+  settings.reconnect = config.reconnect;
+  settings.health = config.health;
+  return settings;
+}
+
+SimWorld::SimWorld(std::uint64_t seed)
+    : clock_(seed), size_(clock_.chance(12) ? 1 : 3), config_(make_config(clock_, size_)),
+      servers_(clock_, size_, [this](const std::string& what) { note(what); }), members(config_, {}),
+      upstream_(clock_, make_settings(config_), make_shell()) {
+  auto& operation = session_settings_.operation;
+  operation.hold_timeout = config_.reconnect.hold_timeout;
+  operation.replays = config_.replay;
+  session_settings_.hang_timeout = config_.reconnect.hang_timeout;
+  session_settings_.connection_timeout = config_.reconnect.connection_timeout;
+}
+
+SimWorld::~SimWorld() = default;
+
+void SimWorld::note(const std::string& what) {
+  const auto at = std::chrono::duration_cast<milliseconds>(clock_.now() - Time{1h});
+  history_ += "  " + std::to_string(at.count()) + " ms: " + what + '\n';
+  if (what.find("becomes primary") != std::string::npos) ++totals_.elections;
+}
+
+std::string SimWorld::history() const {
+  auto text = history_;
+  for (std::size_t i = 0; i < pairs_.size(); ++i) {
+    text += "  client " + std::to_string(i) + ":" + pairs_[i].client->history() + '\n';
+  }
+  return text;
+}
+
+// ---- what members say ----
+
+void SimWorld::told_of(std::int64_t term, std::size_t member) {
+  if (term <= told_term_) return;
+  told_term_ = term;
+  told_member_ = member;
+}
+
+void SimWorld::learn(std::size_t member, const wire::MemberHello& hello) {
+  if (hello.type == wire::MemberHello::Type::primary) {
+    std::int64_t term = 0;
+    for (const char byte : hello.election_id.substr(4)) term = term * 256 + static_cast<unsigned char>(byte);
+    told_of(term, member);
+  }
+  follow_members();
+  const auto present = ready(), newest = members.newest_primary();
+  if (present && newest && *present != *newest) backend_lost();
+}
+
+void SimWorld::follow_members() {
+  const auto& hosts = members.hosts();
+  for (auto i = upstream_.settings().endpoints.size(); i < hosts.size(); ++i) {
+    upstream_.machine().add_endpoint(hosts[i], clock_.now());
+    clock_.after(0us, [this] { upstream_.perform(); });
+  }
+  for (; hosts.size() > 1 && monitored_ < hosts.size(); ++monitored_) monitor(monitored_, {}, clock_.now());
+}
+
+/// An awaited hello: it comes as soon as there is news, mostly, and else every ten seconds.
+void SimWorld::monitor(std::size_t member, std::optional<wire::TopologyVersion> known, Time since) {
+  clock_.after(clock_.between(2ms, clock_.chance(10) ? 400ms : 30ms), [this, member, known, since] {
+    servers_.hello(member, clock_.now() + config_.reconnect.hang_timeout, [this, member, known, since](const auto& hello, const std::string&) {
+      const bool news = !hello || hello->topology_version != known || clock_.now() > since + proxy::mongo::heartbeat_interval;
+      if (!news) return monitor(member, known, since);
+      if (!hello) {
+        members.note_unreachable(member);
+        suspect(member);
+      } else if (members.note(member, *hello, clock_.now()).empty()) {
+        learn(member, *hello);
+        if (!members.accepts_writes(*hello)) suspect(member);
+      }
+      monitor(member, hello ? hello->topology_version : std::nullopt, clock_.now());
+    });
+  });
+}
+
+void SimWorld::suspect(std::size_t member) {
+  if (ready() == member) backend_lost();
+}
+
+void SimWorld::look(SimUpstream::Ask ask, std::size_t endpoint, Time deadline, const SimUpstream::Done& done) {
+  servers_.hello(endpoint, deadline, [this, ask, endpoint, done](const auto& hello, const std::string& error) {
+    if (!hello) return done(failed(Failure::unreachable, error));
+    auto outcome = members.outcome_of(endpoint, *hello, clock_.now());
+    if (outcome.failure != Failure::unreachable) learn(endpoint, *hello);
+    if (outcome.failure == Failure::unfit && ask != SimUpstream::Ask::probe) {
+      outcome.failure = Failure::none;
+      outcome.error.clear();
+    }
+    done(outcome);
+  });
+}
+
+SimUpstream::World SimWorld::make_shell() {
+  SimUpstream::World shell;
+  shell.look = [this](SimUpstream::Ask ask, std::size_t endpoint, Time deadline, const SimUpstream::Done& done) {
+    look(ask, endpoint, deadline, done);
+  };
+  shell.granted = [this](const action::Grant& grant) {
+    auto* session = waiting(grant.waiter);
+    ASSERT_NE(session, nullptr) << "a grant for nobody";
+    session->on_grant(grant);
+  };
+  shell.refused = [this](const action::Refuse& refusal) {
+    if (auto* session = waiting(refusal.waiter)) session->on_refused(refusal);
+  };
+  shell.checked = [this](bool) {
+    for (auto& [number, then] : std::exchange(questions_, {})) then();
+  };
+  return shell;
+}
+
+SimSession* SimWorld::waiting(std::uint64_t waiter) const {
+  for (const auto& pair : pairs_) {
+    if (pair.session->waits_for(waiter)) return pair.session.get();
+  }
+  const auto found = std::ranges::find_if(left_, [&](const auto& session) { return session->waits_for(waiter); });
+  return found == left_.end() ? nullptr : found->get();
+}
+
+// ---- for sessions ----
+
+void SimWorld::enter(std::uint64_t waiter, Time deadline) {
+  clock_.after(0us, [this, waiter, deadline] {
+    upstream_.machine().enter(waiter, proxy::Wish::primary, deadline, clock_.now());
+    upstream_.perform();
+  });
+}
+
+void SimWorld::cancel_wait(std::uint64_t waiter) {
+  clock_.after(0us, [this, waiter] {
+    upstream_.machine().cancel_wait(waiter);
+    upstream_.perform();
+  });
+}
+
+std::shared_ptr<Link> SimWorld::take(std::size_t member) {
+  for (auto i = idle_.size(); i-- > 0;) {
+    if (idle_[i]->member != member) continue;
+    auto link = idle_[i];
+    idle_.erase(idle_.begin() + static_cast<std::ptrdiff_t>(i));
+    if (link->usable()) return link;
+  }
+  return nullptr;
+}
+
+void SimWorld::give_back(std::shared_ptr<Link> link) {
+  if (link->usable()) idle_.push_back(std::move(link));
+}
+
+void SimWorld::connect_to(std::size_t member, Time deadline, Connected then) {
+  if (auto link = take(member)) return then(std::move(link), {});
+  const auto limit = std::min(deadline, clock_.now() + config_.reconnect.connection_timeout);
+  clock_.after(clock_.between(200us, 5ms), [this, member, limit, then = std::move(then)] {
+    servers_.hello(member, limit, [this, member, then](const auto& hello, const std::string& error) {
+      if (!hello || !servers_.answers(member)) return then(nullptr, hello ? "connection reset by peer" : error);
+      auto link = servers_.open(member);
+      links_.push_back(link);
+      then(std::move(link), {});
+    });
+  });
+}
+
+void SimWorld::log_in(const action::Grant& grant, Time deadline, Connected then) {
+  const auto finish = [this, grant](const Outcome& outcome) {
+    upstream_.machine().on_login_finished(grant.slot, grant.endpoint, outcome, clock_.now());
+    clock_.after(0us, [this] { upstream_.perform(); });
+  };
+  if (auto link = take(grant.endpoint)) {
+    finish({});
+    return then(std::move(link), {});
+  }
+  clock_.after(clock_.between(200us, 10ms), [this, grant, deadline, finish, then = std::move(then)] {
+    servers_.hello(grant.endpoint, deadline, [this, grant, finish, then](const auto& hello, const std::string& error) {
+      Outcome outcome;
+      if (!hello || !servers_.answers(grant.endpoint)) {
+        outcome = failed(Failure::unreachable, hello ? "connection reset by peer" : error);
+      } else if (!members.accepts_writes(*hello)) {
+        outcome = failed(Failure::unfit, "it is no primary any more");
+      }
+      finish(outcome);
+      if (!outcome.ok()) return then(nullptr, outcome.error);
+      auto link = servers_.open(grant.endpoint);
+      links_.push_back(link);
+      then(std::move(link), {});
+    });
+  });
+}
+
+void SimWorld::backend_lost() {
+  ++totals_.losses;
+  upstream_.machine().on_backend_lost(clock_.now());
+  clock_.after(0us, [this] { upstream_.perform(); });
+}
+
+void SimWorld::ask_alive(Time deadline, std::function<void()> then) {
+  const auto state = upstream_.machine().state();
+  if (state != proxy::State::connected && state != proxy::State::paused) return then();
+  const auto number = ++last_question_;
+  questions_.emplace(number, std::move(then));
+  upstream_.machine().want_check(deadline);
+  clock_.after(0us, [this] { upstream_.perform(); });
+  clock_.at(deadline, [this, number] {
+    auto question = questions_.extract(number);
+    if (!question.empty()) question.mapped()();
+  });
+}
+
+void SimWorld::check_member(std::size_t member, Time deadline, std::function<void()> then) {
+  servers_.hello(member, deadline, [this, member, then = std::move(then)](const auto& hello, const std::string& error) {
+    if (!hello) {
+      note("db-" + std::to_string(member) + " is silent");
+      upstream_.machine().on_server_silent(member, error, clock_.now());
+      upstream_.perform();
+      std::erase_if(idle_, [&](const auto& link) { return link->member == member; });
+      const auto all = links_;
+      for (const auto& each : all) {
+        const auto link = each.lock();
+        if (!link || link->member != member) continue;
+        const auto heard = link->on_end;
+        if (heard) heard("it answers neither a command nor a hello");
+      }
+    }
+    then();
+  });
+}
+
+void SimWorld::abort_transaction(std::size_t member, const std::string& body) {
+  connect_to(member, clock_.now() + 1s, [this, body](const std::shared_ptr<Link>& link, const std::string&) {
+    if (!link) return;
+    link->on_reply = [this, weak = std::weak_ptr(link)](const std::string&, std::int64_t) {
+      const auto back = weak.lock();
+      back->on_reply = nullptr;
+      give_back(back);
+    };
+    clock_.after(1s, [link] {});  // the connection lives as long
+    static_cast<void>(link->write(wire::make_message(1, 0, 0, body)));
+  });
+}
+
+// ---- clients ----
+
+void SimWorld::add_client() {
+  const auto index = pairs_.size();
+  pairs_.emplace_back();
+  auto& pair = pairs_.back();
+  pair.settings = session_settings_;
+  pair.settings.operation.backpressure = clock_.chance(30);
+  connect(index);
+  SimClient::Options options;
+  options.index = index;
+  options.operations = static_cast<int>(5 + clock_.pick(30));
+  options.numbers = clock_.chance(80);
+  options.of_set = size_ > 1;
+  options.majority = clock_.chance(50) ? 90 : 40;
+  pair.client = std::make_unique<SimClient>(clock_, ledger_, options, [this, index](const std::string& frame) {
+    pairs_[index].session->client_sends(frame);
+  });
+  pair.client->start();
+}
+
+void SimWorld::connect(std::size_t index) {
+  auto& pair = pairs_[index];
+  const auto user = "user-" + std::to_string(index % 2);
+  pair.session = std::make_unique<SimSession>(*this, clock_, user, pair.settings, [this, index, connection = pair.connection](const std::string& frame) {
+    clock_.after(clock_.between(0us, 200us), [this, index, connection, frame] {
+      if (pairs_[index].connection == connection) pairs_[index].client->received(frame);
+    });
+  });
+}
+
+void SimWorld::hang_up(std::size_t index) {
+  auto& pair = pairs_[index];
+  ++pair.connection;
+  pair.session->client_leaves();
+  left_.push_back(std::move(pair.session));
+  connect(index);
+  pair.client->hang_up();
+}
+
+bool SimWorld::all_done() const {
+  return std::ranges::all_of(pairs_, [](const Pair& pair) { return pair.client->done(); });
+}
+
+}  // namespace holdfast::simulation::mongo
