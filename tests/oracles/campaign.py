@@ -100,7 +100,13 @@ def _run(stage, seconds, seed, exactly_once, clients, with_faults, say):
             problems.append(worker.problem or f"{worker.name} hangs")
             worker.remote.kill()
     took = time.monotonic() - started
-    unknown = _judge(stage, histories, problems)
+    try:
+        unknown = _judge(stage, histories, problems)
+    except Exception as problem:  # pylint: disable=broad-except
+        if not problems:
+            raise
+        unknown = 0  # what is known already comes first
+        problems.append(f"the tables could not be read: {problem}")
     metric = stage.proxy.metric
     replayed = {what: {result: int(metric(f"holdfast_{what}_replayed_total", result=result)) for result in ("succeeded", "failed")}
                 for what in ("statements", "transactions")}
