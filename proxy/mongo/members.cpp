@@ -46,17 +46,9 @@ std::string Members::note(std::size_t member, const wire::MemberHello& hello, Ti
   if (!hello.set_name.empty()) set_name_ = hello.set_name;
   known_[member].hello = hello;
   known_[member].heard = now;
-  const bool stale = is_stale_primary(hello);
-  known_[member].reachable = !stale;  // until it says something else of itself
+  known.reachable = !is_stale_primary(hello);  // a stale one is not, until it says something else of itself
   topology_.update(hosts_[member].to_string(), hello);
   follow_topology();
-  if (hello.type == Type::primary && !hello.election_id.empty() && !stale) {
-    if (hello.set_version != set_version_) {
-      set_version_ = hello.set_version;
-      newest_election_ = hello.election_id;
-    }
-    newest_election_ = std::max(newest_election_, hello.election_id);
-  }
   const auto counts = [](const auto& each) { return each.counts(); };
   deduplicates_ = std::ranges::any_of(known_, counts) &&
                   std::ranges::all_of(known_, [&](const auto& each) { return !counts(each) || each.hello->deduplicates(); });
@@ -165,8 +157,7 @@ void Members::refresh_face() {
 }
 
 bool Members::is_stale_primary(const wire::MemberHello& hello) const {
-  return hello.type == Type::primary && !hello.election_id.empty() && hello.set_version <= set_version_ &&
-         hello.election_id < newest_election_;
+  return hello.type == Type::primary && topology_.is_stale(hello);
 }
 
 bool Members::accepts_writes(const wire::MemberHello& hello) const {
@@ -175,8 +166,8 @@ bool Members::accepts_writes(const wire::MemberHello& hello) const {
 
 bool Members::is_outdated(std::string_view election_id) {
   if (election_id.empty() || sharded_) return false;  // each shard has elections of its own
-  if (election_id < newest_election_) return true;
-  newest_election_ = election_id;
+  if (election_id < topology_.newest_election()) return true;
+  topology_.note_election(election_id);
   return false;
 }
 

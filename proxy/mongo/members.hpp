@@ -80,8 +80,6 @@ class Members {
   std::string set_name_;
   std::optional<wire::Face> face_;
   bool deduplicates_ = false;
-  std::string newest_election_;
-  std::int64_t set_version_ = 0;
 };
 
 }  // namespace holdfast::proxy::mongo

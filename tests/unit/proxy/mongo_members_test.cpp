@@ -100,6 +100,7 @@ TEST(MongoMembers, the_election_of_a_reply_is_outdated_once_a_newer_one_was_seen
   auto primary = hello(Type::primary);
   primary.election_id = "000000000002";
   primary.set_version = 1;
+  primary.has_set_version = true;
   static_cast<void>(members.note(0, primary));
   EXPECT_TRUE(members.is_outdated("000000000001"));
   EXPECT_FALSE(members.is_outdated("000000000002"));
@@ -113,6 +114,7 @@ TEST(MongoMembers, a_primary_of_an_older_election_is_stale_and_teaches_nothing) 
   auto primary = hello(Type::primary);
   primary.election_id = "000000000002";
   primary.set_version = 1;
+  primary.has_set_version = true;
   EXPECT_FALSE(members.is_stale_primary(primary));
   static_cast<void>(members.note(0, primary));
   EXPECT_FALSE(members.is_stale_primary(primary));
@@ -123,10 +125,26 @@ TEST(MongoMembers, a_primary_of_an_older_election_is_stale_and_teaches_nothing) 
   EXPECT_TRUE(members.is_outdated("000000000001"));
   EXPECT_FALSE(members.is_outdated("000000000002"));
   older.set_version = 2;
-  EXPECT_FALSE(members.is_stale_primary(older)) << "elections are compared within one configuration";
+  EXPECT_FALSE(members.is_stale_primary(older)) << "before MongoDB 6.0 a newer configuration outweighs an election";
+  older.wire_max = 17;
+  EXPECT_TRUE(members.is_stale_primary(older)) << "from 6.0 on it does not";
   auto secondary = older;
   secondary.type = Type::secondary;
   EXPECT_FALSE(members.is_stale_primary(secondary));
+}
+
+TEST(MongoMembers, a_reply_to_a_write_may_tell_of_a_newer_primary_before_its_hello_does) {
+  Members members(config_with(2), {});
+  auto primary = hello(Type::primary);
+  primary.election_id = "000000000002";
+  primary.set_version = 1;
+  primary.has_set_version = true;
+  static_cast<void>(members.note(0, primary));
+  EXPECT_FALSE(members.is_outdated("000000000003"));
+  EXPECT_TRUE(members.is_stale_primary(primary));
+  auto newer = primary;
+  newer.election_id = "000000000003";
+  EXPECT_FALSE(members.is_stale_primary(newer));
 }
 
 std::vector<std::string> names(const Members& members) {
@@ -200,6 +218,7 @@ TEST(MongoMembers, no_read_is_for_a_primary_that_slept_through_its_replacement) 
   primary.hosts = {"h0:27017", "h1:27017", "h2:27017"};
   primary.election_id = "000000000002";
   primary.set_version = 1;
+  primary.has_set_version = true;
   static_cast<void>(members.note(0, primary));
   static_cast<void>(members.note(2, hello(Type::secondary)));
   auto older = primary;
