@@ -115,10 +115,10 @@ Task<Backend::Opened> Backend::open(std::shared_ptr<const BackendSettings> setti
   opened.backend = std::make_unique<Backend>(std::move(connected.stream), pool);
   Deadline limit(executor, deadline, [stream] { stream->close(); });
   const auto name = address.to_string();
-  if (settings->tls) {
+  if (const auto tls = settings->tls) {  // a copy: a reload may replace it meanwhile
     using HostCheck = Stream::HostCheck;
     const bool checked = settings->uri.tls_verify && settings->uri.tls_verify_host;
-    const auto error = co_await stream->start_tls_client(*settings->tls, address.host, checked ? HostCheck::on : HostCheck::off);
+    const auto error = co_await stream->start_tls_client(*tls, address.host, checked ? HostCheck::on : HostCheck::off);
     if (error) {
       fail(Failure::unreachable, (limit.expired() ? "timed out in the TLS handshake" : "TLS: " + error.message()) + (" (" + name + ")"));
       co_return opened;

@@ -34,7 +34,7 @@ TlsContext require(TlsResult result, const std::string& id) {
   return std::move(result.context);
 }
 
-std::shared_ptr<const BackendSettings> backend_settings(const config::Connection& config) {
+std::shared_ptr<BackendSettings> backend_settings(const config::Connection& config) {
   auto settings = std::make_shared<BackendSettings>();
   settings->uri = config.mongo;
   settings->keep_alive_interval = config.reconnect.keep_alive_interval;
@@ -150,10 +150,26 @@ void MongoConnection::on_learnt() {
   for (const auto& [id, session] : sessions_) session->on_face();
 }
 
+MongoConnection::Tls MongoConnection::read_tls(const config::Connection& config) const {
+  Tls tls;
+  const auto take = [this](TlsResult result, TlsContext& into) {
+    if (!result.context) spdlog::error("{}: {}: the certificates in force stay", id_, result.error);
+    into = std::move(result.context);
+  };
+  if (config.tls) take(listener_tls(*config.tls, ListenerProtocol::any), tls.client);
+  if (config.mongo.tls) take(upstream_tls(config.mongo), tls.server);
+  return tls;
+}
+
 void MongoConnection::reconfigure(std::shared_ptr<const config::Connection> config) {
-  asio::post(home_.executor(), [this, config] {
+  asio::post(home_.executor(), [this, config, tls = read_tls(*config)] {
     context_->config = config;
     context_->users.update(*config);
+    if (tls.client) context_->client_tls = tls.client;
+    if (!tls.server) return;
+    settings_->tls = tls.server;
+    settings_->uri.tls_verify = config->mongo.tls_verify;
+    settings_->uri.tls_verify_host = config->mongo.tls_verify_host;
   });
   upstream_.reconfigure(config->reconnect, config->health);
 }

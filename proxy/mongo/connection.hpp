@@ -37,6 +37,11 @@ class MongoConnection final : public Connection {
   Task<std::vector<std::pair<std::string, std::uint64_t>>> protection() override;
 
  private:
+  struct Tls {
+    TlsContext client, server;  // none: not used, or not to be had
+  };
+  /// From the files as they are now; what they do not yield is logged.
+  [[nodiscard]] Tls read_tls(const config::Connection& config) const;
   void accept(Socket socket);
   void on_learnt();
   void follow_members();
@@ -45,7 +50,7 @@ class MongoConnection final : public Connection {
   const std::string id_;
   Worker& home_;
   std::shared_ptr<const config::Connection> config_;
-  const std::shared_ptr<const BackendSettings> settings_;
+  const std::shared_ptr<BackendSettings> settings_;  // changed on the home worker
   Members members_;
   Upstream upstream_;
   std::shared_ptr<Context> context_;

@@ -71,7 +71,7 @@ class Context {
   Upstream& upstream;
   Members& members;
   BufferPool& buffers;
-  const TlsContext client_tls;   // none: clients come in clear
+  TlsContext client_tls;         // none: clients come in clear; replaced by a reload
   Users users;
   const std::shared_ptr<Login> nobody = std::make_shared<Login>();
   std::shared_ptr<Login> service;  // of auth_query; none without one
