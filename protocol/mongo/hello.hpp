@@ -50,11 +50,6 @@ struct MemberHello {
   [[nodiscard]] bool bears_data() const {
     return type == Type::standalone || type == Type::primary || type == Type::secondary;
   }
-  /// Its sessions deduplicate writes by (lsid, txnNumber).
-  [[nodiscard]] bool deduplicates() const {
-    constexpr std::int32_t retryable_writes = 6;
-    return (!set_name.empty() || type == Type::mongos) && session_timeout_minutes && wire_max >= retryable_writes;
-  }
 };
 
 [[nodiscard]] MemberHello read_member_hello(std::string_view body);

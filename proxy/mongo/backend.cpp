@@ -5,6 +5,7 @@
 
 #include <utility>
 
+#include "protocol/mongo/document.hpp"
 #include "protocol/mongo/frame.hpp"
 #include "proxy/mongo/upstream_login.hpp"
 #include "proxy/waiting.hpp"
@@ -76,6 +77,15 @@ Task<std::optional<wire::MemberHello>> Backend::hello(std::string_view applicati
   const auto body = co_await run(std::move(question));
   if (!body) co_return std::nullopt;
   co_return wire::read_member_hello(*body);
+}
+
+Task<std::optional<wire::Build>> Backend::build(SteadyTime deadline) {
+  const auto executor = co_await asio::this_coro::executor;
+  Deadline limit(executor, deadline, [this] { close(); });
+  wire::Writer question;
+  question.int32("buildInfo", 1).text("$db", "admin");
+  const auto body = co_await run(question.finish());
+  co_return body ? wire::read_build(*body) : std::nullopt;
 }
 
 bool Backend::is_quiet() {

@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "config/config.hpp"
+#include "protocol/mongo/capability.hpp"
 #include "protocol/mongo/hello.hpp"
 #include "protocol/read_buffer.hpp"
 #include "proxy/mongo/login.hpp"
@@ -51,6 +52,8 @@ class Backend {
   Task<std::optional<std::string>> run(std::string body);
   /// `mechanisms_of` is asked for in the first one only.
   Task<std::optional<wire::MemberHello>> hello(std::string_view application, std::string_view mechanisms_of = {});
+  /// What the server is; none where it does not say. Ends at `deadline`, and the connection with it.
+  Task<std::optional<wire::Build>> build(SteadyTime deadline);
 
   /// Nothing has come that nobody asked for, not even an end. Costs a system call.
   [[nodiscard]] bool is_quiet();

@@ -223,4 +223,16 @@ Task<std::vector<std::pair<std::string, std::uint64_t>>> MongoConnection::protec
   co_return counts;
 }
 
+Task<std::optional<Capabilities>> MongoConnection::capabilities() {
+  Capabilities found;
+  co_await asio::co_spawn(
+      home_.executor(),
+      [](const Members& of, Capabilities& into) -> Task<> {
+        into = of.capabilities();
+        co_return;
+      }(members_, found),
+      use_task);
+  co_return found;
+}
+
 }  // namespace holdfast::proxy::mongo

@@ -35,6 +35,7 @@ class MongoConnection final : public Connection {
   Task<std::vector<SessionEntry>> session_list() override;
   [[nodiscard]] std::vector<const ConnectionCounters*> counters() const override;
   Task<std::vector<std::pair<std::string, std::uint64_t>>> protection() override;
+  Task<std::optional<Capabilities>> capabilities() override;
 
  private:
   struct Tls {

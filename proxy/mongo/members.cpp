@@ -44,16 +44,53 @@ std::string Members::note(std::size_t member, const wire::MemberHello& hello, Ti
   kind_ = hello.type == Type::standalone ? wire::FaceKind::standalone : wire::FaceKind::mongos;
   sharded_ = hello.type == Type::mongos;
   if (!hello.set_name.empty()) set_name_ = hello.set_name;
-  known_[member].hello = hello;
-  known_[member].heard = now;
+  auto& known = known_[member];
+  const auto process = [](const auto& of) { return of && of->topology_version ? std::optional(of->topology_version->process) : std::nullopt; };
+  // What an earlier process was is believed of this one until it has said something else.
+  if (process(std::optional(hello)) != process(known.hello)) known.build_asked = false;
+  known.hello = hello;
+  known.heard = now;
   known.reachable = !is_stale_primary(hello);  // a stale one is not, until it says something else of itself
   topology_.update(hosts_[member].to_string(), hello);
   follow_topology();
-  const auto counts = [](const auto& each) { return each.counts(); };
-  deduplicates_ = std::ranges::any_of(known_, counts) &&
-                  std::ranges::all_of(known_, [&](const auto& each) { return !counts(each) || each.hello->deduplicates(); });
+  judge_repetitions();
   if (face_) refresh_face();
   return {};
+}
+
+void Members::note_build(std::size_t member, std::optional<wire::Build> build) {
+  known_[member].build = std::move(build);
+  known_[member].build_asked = true;
+  judge_repetitions();
+}
+
+/// One that executes a repetition is enough: it may be the next primary.
+void Members::judge_repetitions() {
+  const auto counts = [](const auto& each) { return each.counts(); };
+  deduplicates_ = std::ranges::any_of(known_, counts) && std::ranges::all_of(known_, [&](const auto& each) {
+    return !counts(each) || wire::why_not_deduplicating(*each.hello, each.build).empty();
+  });
+}
+
+Capabilities Members::capabilities() const {
+  Capabilities all;
+  if (kind_) all.kind = *kind_ == wire::FaceKind::standalone ? "standalone" : sharded_ ? "sharded" : "replica_set";
+  all.deduplicates = deduplicates_;
+  for (std::size_t i = 0; i < known_.size(); ++i) {
+    const auto& each = known_[i];
+    if (!each.counts()) continue;
+    MemberCapabilities member;
+    member.address = hosts_[i].to_string();
+    if (each.build) {
+      member.product = each.build->product;
+      member.version = each.build->version;
+    }
+    member.wire_min = each.hello->wire_min;
+    member.wire_max = each.hello->wire_max;
+    member.reason = wire::why_not_deduplicating(*each.hello, each.build);
+    all.members.push_back(std::move(member));
+  }
+  return all;
 }
 
 /// The servers that the topology has and the list has not are added to it; those that it has lost are retired, unless none
@@ -83,7 +120,11 @@ void Members::note_round_trip(std::size_t member, std::chrono::microseconds time
   known_[member].round_trip = averaged(known_[member].round_trip, static_cast<double>(time.count()) / 1000);
 }
 
-void Members::note_unreachable(std::size_t member) { known_[member].reachable = false; }
+void Members::note_unreachable(std::size_t member) {
+  known_[member].reachable = false;
+  const auto& hello = known_[member].hello;
+  if (hello && !hello->topology_version) known_[member].build_asked = false;  // it may come back as anything
+}
 
 Selection Members::select(const wire::ReadPreference& preference, const std::vector<std::size_t>& avoided) const {
   std::vector<Candidate> candidates;

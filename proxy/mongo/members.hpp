@@ -10,7 +10,9 @@
 #include <vector>
 
 #include "config/config.hpp"
+#include "protocol/mongo/capability.hpp"
 #include "protocol/mongo/hello.hpp"
+#include "proxy/capability_types.hpp"
 #include "proxy/mongo/selection.hpp"
 #include "proxy/mongo/topology.hpp"
 
@@ -29,6 +31,10 @@ class Members {
   [[nodiscard]] std::string note(std::size_t member, const wire::MemberHello& hello, Time now = {});
   /// How long a hello of its took.
   void note_round_trip(std::size_t member, std::chrono::microseconds time);
+  /// Is it to be asked what it is? Once for each process, as far as processes can be told apart.
+  [[nodiscard]] bool wants_build(std::size_t member) const { return !known_[member].build_asked; }
+  /// It has been asked; none where it did not say.
+  void note_build(std::size_t member, std::optional<wire::Build> build);
   /// It cannot be reached: no read goes there until it has answered again.
   void note_unreachable(std::size_t member);
   /// Every member has been asked once, whether it answered or not: the face may be shown.
@@ -38,6 +44,8 @@ class Members {
   [[nodiscard]] const std::optional<wire::Face>& face() const { return face_; }
   /// A write that is sent again with its (lsid, txnNumber) is executed once.
   [[nodiscard]] bool deduplicates() const { return deduplicates_; }
+  /// Why that is so or not, member by member.
+  [[nodiscard]] Capabilities capabilities() const;
   /// A reply to a write names the election of the primary that gave it. Is there a newer one?
   [[nodiscard]] bool is_outdated(std::string_view election_id);
   /// Does this member take itself for the primary although a newer election is known? It slept, or was cut off, through that.
@@ -58,6 +66,7 @@ class Members {
   [[nodiscard]] wire::Face face_of_members(wire::FaceKind kind) const;
   void refresh_face();
   void follow_topology();
+  void judge_repetitions();
 
   const config::MongoFace wanted_;
   const config::MongoUri uri_;
@@ -67,6 +76,8 @@ class Members {
     Time heard{};
     bool reachable = false;
     bool retired = false;
+    std::optional<wire::Build> build;
+    bool build_asked = false;
     std::optional<double> round_trip;        // milliseconds
     [[nodiscard]] bool counts() const {
       return hello && !retired && (hello->bears_data() || hello->type == wire::MemberHello::Type::mongos);

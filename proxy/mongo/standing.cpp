@@ -57,6 +57,7 @@ struct MongoStanding::Impl : std::enable_shared_from_this<MongoStanding::Impl> {
   Task<Outcome> probe(config::HostPort endpoint, SteadyTime deadline);
   Task<Outcome> check(SteadyTime deadline);
   Task<> ask(std::shared_ptr<Backend> of, std::shared_ptr<Ask> into);
+  Task<> learn_build(Backend& of, std::size_t index, SteadyTime deadline);
   Task<> survey(std::size_t except);
   Task<> watch(std::shared_ptr<Backend> watched, std::uint64_t in_era);
   void drop() {
@@ -92,6 +93,13 @@ Outcome MongoStanding::Impl::outcome_of(std::size_t index, const wire::MemberHel
   return outcome;
 }
 
+/// Before anything is sent to it twice.
+Task<> MongoStanding::Impl::learn_build(Backend& of, std::size_t index, SteadyTime deadline) {
+  if (!members.wants_build(index)) co_return;
+  auto build = co_await of.build(deadline);
+  if (of.is_sound()) members.note_build(index, std::move(build));
+}
+
 Task<Outcome> MongoStanding::Impl::attempt(config::HostPort endpoint, SteadyTime deadline, std::uint64_t in_era) {
   const auto self = shared_from_this();
   const auto index = index_of(endpoint);
@@ -106,7 +114,9 @@ Task<Outcome> MongoStanding::Impl::attempt(config::HostPort endpoint, SteadyTime
     outcome.error.clear();
     co_return outcome;
   }
+  if (outcome.ok()) co_await learn_build(*opened.backend, index, deadline);
   if (!outcome.ok() || era != in_era) co_return outcome;
+  if (!opened.backend->is_sound()) co_return failed(Failure::unreachable, "the connection was lost (" + endpoint.to_string() + ")");
   drop();
   backend = std::move(opened.backend);
   member = index;
@@ -120,7 +130,9 @@ Task<Outcome> MongoStanding::Impl::probe(config::HostPort endpoint, SteadyTime d
   const auto index = index_of(endpoint);
   const auto opened = co_await Backend::open(settings, endpoint, pool, nullptr, deadline);
   if (!opened.backend) co_return failed(opened.failure, opened.error, opened.code);
-  co_return outcome_of(index, opened.hello);
+  auto outcome = outcome_of(index, opened.hello);
+  if (outcome.failure != Failure::unreachable) co_await learn_build(*opened.backend, index, deadline);
+  co_return outcome;
 }
 
 Task<Outcome> MongoStanding::Impl::check(SteadyTime deadline) {

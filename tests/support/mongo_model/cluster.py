@@ -28,6 +28,7 @@ class Settings:
         self.auth = False
         self.tls = None
         self.own_verifier = True
+        self.product = "MongoDB"
         for name, value in more.items():
             if not hasattr(self, name):
                 raise TypeError(name)

@@ -49,14 +49,6 @@ TEST(MongoHello, the_type_of_a_member_follows_its_fields) {
   EXPECT_EQ(type(member().boolean("isreplicaset", true)), Type::uninitialised);
 }
 
-TEST(MongoHello, only_a_set_with_sessions_deduplicates) {
-  EXPECT_TRUE(read_member_hello(member().text("setName", "rs").finish()).deduplicates());
-  EXPECT_FALSE(read_member_hello(member().finish()).deduplicates());
-  Writer old;
-  old.text("setName", "rs").int32("maxWireVersion", 9).real("ok", 1);
-  EXPECT_FALSE(read_member_hello(old.finish()).deduplicates()) << "no sessions";
-}
-
 TEST(MongoHello, an_answer_that_breaks_off_is_no_answer) {
   const auto whole = member().text("setName", "rs").finish();
   EXPECT_TRUE(read_member_hello(whole).ok);

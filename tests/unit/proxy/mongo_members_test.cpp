@@ -25,6 +25,7 @@ wire::MemberHello hello(Type type, std::int32_t wire_max = 9, std::string set = 
   if (type != Type::standalone) made.set_name = std::move(set);
   made.wire_max = wire_max;
   made.session_timeout_minutes = 30;
+  made.topology_version.emplace();
   return made;
 }
 
@@ -93,6 +94,41 @@ TEST(MongoMembers, a_mongos_is_shown_as_one_and_goes_with_others_of_its_kind_onl
   EXPECT_FALSE(members.is_outdated("000000000001") || members.is_outdated("000000000000")) << "each shard counts for itself";
   Members of_a_set(config_with(1, "rs"), {});
   EXPECT_NE(of_a_set.note(0, hello(Type::mongos, 21, "")), "") << "the URI names a set";
+}
+
+TEST(MongoMembers, one_member_that_is_no_mongodb_is_enough_to_send_nothing_twice) {
+  Members members(config_with(2), {});
+  EXPECT_EQ(members.capabilities().kind, "");
+  static_cast<void>(members.note(0, hello(Type::primary, 21)));
+  static_cast<void>(members.note(1, hello(Type::secondary, 21)));
+  EXPECT_TRUE(members.wants_build(0));
+  members.note_build(0, wire::Build{"MongoDB", "7.0.16"});
+  EXPECT_FALSE(members.wants_build(0));
+  EXPECT_TRUE(members.deduplicates());
+  members.note_build(1, wire::Build{"FerretDB", "2.1.0"});
+  EXPECT_FALSE(members.deduplicates());
+  const auto shown = members.capabilities();
+  EXPECT_EQ(shown.kind, "replica_set");
+  ASSERT_EQ(shown.members.size(), 2U);
+  EXPECT_EQ(shown.members[0].version, "7.0.16");
+  EXPECT_EQ(shown.members[0].reason, "");
+  EXPECT_EQ(shown.members[1].address, "h1:27017");
+  EXPECT_NE(shown.members[1].reason, "");
+}
+
+TEST(MongoMembers, a_new_process_is_asked_what_it_is_and_believed_to_be_what_was_there_until_it_says) {
+  Members members(config_with(1), {});
+  static_cast<void>(members.note(0, hello(Type::primary, 21)));
+  members.note_build(0, wire::Build{"FerretDB", "2.1.0"});
+  auto next = hello(Type::primary, 21);
+  next.topology_version->process[0] = 'x';
+  static_cast<void>(members.note(0, next));
+  EXPECT_TRUE(members.wants_build(0));
+  EXPECT_FALSE(members.deduplicates());
+  members.note_build(0, wire::Build{"MongoDB", "7.0.16"});
+  EXPECT_TRUE(members.deduplicates());
+  members.note_unreachable(0);
+  EXPECT_FALSE(members.wants_build(0)) << "its process tells whether it is another";
 }
 
 TEST(MongoMembers, the_election_of_a_reply_is_outdated_once_a_newer_one_was_seen) {
