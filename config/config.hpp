@@ -87,6 +87,8 @@ struct MongoUri {
   bool tls_verify_host = true;   // the name; tlsAllowInvalidHostnames=true turns it off
   std::string tls_ca_file;       // empty: the system's store
   std::string tls_certificate_key_file;  // of ours, both in one file; empty: none
+  std::vector<std::string> compressors;  // zstd, zlib, snappy, the most wanted first; empty: nothing is compressed
+  int zlib_level = -1;                   // 0 to 9; -1: zlib's own choice
   std::string application_name;
   std::optional<milliseconds> connect_timeout;
   bool operator==(const MongoUri&) const = default;

@@ -21,7 +21,9 @@ constexpr std::array driver_options{
     "heartbeatfrequencyms", "localthresholdms", "maxidletimems", "maxpoolsize", "maxconnecting", "maxstalenessseconds",
     "minpoolsize", "readconcernlevel", "readpreference", "readpreferencetags", "retryreads", "retrywrites",
     "serverselectiontimeoutms", "serverselectiontryonce", "servermonitoringmode", "sockettimeoutms", "timeoutms",
-    "uuidrepresentation", "w", "waitqueuetimeoutms", "wtimeoutms", "journal", "compressors", "zlibcompressionlevel"};
+    "uuidrepresentation", "w", "waitqueuetimeoutms", "wtimeoutms", "journal"};
+
+constexpr std::array<std::string_view, 3> compressors{"zstd", "zlib", "snappy"};
 
 std::string lower(std::string_view text) {
   std::string out(text);
@@ -165,17 +167,40 @@ class Parser {
       return !ignored || (fail("loadBalanced=true is not served as an upstream"), false);
     }
     if (key == "authmechanism") return set_mechanism(value);
+    if (key == "compressors") return set_compressors(value);
+    if (key == "zlibcompressionlevel") {
+      long level = 0;
+      if (!number(value, level) || level < -1 || level > 9) return fail(name + " must be a number from -1 to 9"), false;
+      uri_.zlib_level = static_cast<int>(level);
+      return true;
+    }
     if (key == "connecttimeoutms") {
       long milli = 0;
-      const auto [end, failed] = std::from_chars(value.data(), value.data() + value.size(), milli);
-      if (failed != std::errc{} || end != value.data() + value.size() || milli < 0) {
-        return fail(name + " must be a number of milliseconds"), false;
-      }
+      if (!number(value, milli) || milli < 0) return fail(name + " must be a number of milliseconds"), false;
       if (milli > 0) uri_.connect_timeout = milliseconds(milli);
       return true;
     }
     if (std::ranges::find(driver_options, key) != driver_options.end()) return true;
     return fail("the option \"" + name + "\" of a MongoDB URI is unknown or not served"), false;
+  }
+
+  static bool number(const std::string& value, long& into) {
+    const auto* end = value.data() + value.size();
+    const auto [stop, failed] = std::from_chars(value.data(), end, into);
+    return failed == std::errc{} && stop == end;
+  }
+
+  bool set_compressors(std::string_view list) {
+    uri_.compressors.clear();
+    while (!list.empty()) {
+      const auto name = list.substr(0, list.find(','));
+      list.remove_prefix(std::min(list.size(), name.size() + 1));
+      if (std::ranges::find(compressors, name) == compressors.end()) {
+        return fail("compressors must be a list of zstd, zlib and snappy"), false;
+      }
+      if (std::ranges::find(uri_.compressors, name) == uri_.compressors.end()) uri_.compressors.emplace_back(name);
+    }
+    return true;
   }
 
   bool set_mechanism(const std::string& value) {

@@ -16,5 +16,5 @@ if(NOT HOLDFAST_SANS_IO_ONLY)
     SOURCES ${here}/backend.cpp ${here}/upstream_login.cpp ${here}/pool.cpp ${here}/standing.cpp ${here}/monitor.cpp ${here}/context.cpp
             ${here}/session.cpp ${here}/session_own.cpp ${here}/session_login.cpp ${here}/session_operation.cpp ${here}/connection.cpp
     PUBLIC holdfast_asio holdfast_upstream holdfast_mongo_operation_machine holdfast_mongo_login
-    PRIVATE holdfast_proxy holdfast_crypto spdlog::spdlog)
+    PRIVATE holdfast_proxy holdfast_crypto holdfast_mongo_compression spdlog::spdlog)
 endif()

@@ -165,7 +165,7 @@ Task<Outcome> MongoStanding::Impl::check(SteadyTime deadline) {
 Task<> MongoStanding::Impl::ask(std::shared_ptr<Backend> of, std::shared_ptr<Ask> into) {
   const auto self = shared_from_this();
   const auto guard = co_await free.take();
-  into->hello = co_await of->hello(settings->uri.application_name);
+  into->hello = co_await of->hello();
   into->done = true;
   if (asking == into) asking.reset();
   answered.notify();

@@ -1,2 +1,3 @@
 holdfast_fuzzer(mongo_message SOURCES ${CMAKE_CURRENT_LIST_DIR}/mongo_message_fuzz.cpp LIBRARIES holdfast_mongo_operation_machine)
+holdfast_fuzzer(mongo_compression SOURCES ${CMAKE_CURRENT_LIST_DIR}/mongo_compression_fuzz.cpp LIBRARIES holdfast_mongo_compression)
 holdfast_fuzzer(mongo_login SOURCES ${CMAKE_CURRENT_LIST_DIR}/mongo_login_fuzz.cpp LIBRARIES holdfast_mongo_login)

@@ -6,7 +6,7 @@ import struct
 
 from bson import Timestamp
 
-from support.mongo_model import wire
+from support.mongo_model import compression, wire
 from support.mongo_model.errors import DropConnection
 
 
@@ -58,6 +58,8 @@ class Connection:
             return
         if request.opcode == 0:
             return
+        if request.compressor:
+            self._check_compressed(request)
         if request.opcode in wire.LEGACY:
             raise DropConnection
         delay = self._delay(request)
@@ -82,6 +84,13 @@ class Connection:
                 return
             more = self.exhaust is not None
             number = await self._send(request, document, to=number, more=more)
+
+    def _check_compressed(self, request):
+        """Counts it by its compressor; what was not negotiated, or must not be compressed, ends the connection."""
+        name = compression.NAMES[request.compressor]
+        if name not in (self.compression or ()) or next(iter(request.doc), "").lower() in compression.NEVER:
+            raise wire.BadMessage(f"{name} for {next(iter(request.doc), '')}")
+        self.member.compressed[name] = self.member.compressed.get(name, 0) + 1
 
     def _delay(self, request):
         name = next(iter(request.doc), "")

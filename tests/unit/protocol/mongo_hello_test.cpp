@@ -55,6 +55,20 @@ TEST(MongoHello, an_answer_that_breaks_off_is_no_answer) {
   for (std::size_t size = 0; size < whole.size(); ++size) EXPECT_FALSE(read_member_hello(whole.substr(0, size)).ok) << size;
 }
 
+TEST(MongoHello, compressors_are_offered_in_order_and_those_that_the_member_takes_are_read) {
+  const auto first = make_first_hello("", "", {"zstd", "zlib"});
+  std::vector<std::string> offered;
+  static_cast<void>(for_each(find(first, "compression")->bytes, [&](const Element& each) {
+    offered.emplace_back(each.bytes);
+    return true;
+  }));
+  EXPECT_EQ(offered, (std::vector<std::string>{"zstd", "zlib"}));
+  EXPECT_FALSE(find(make_first_hello(""), "compression"));
+  auto answer = member();
+  answer.texts("compression", {"zlib"});
+  EXPECT_EQ(read_member_hello(answer.finish()).compressors, (std::vector<std::string>{"zlib"}));
+}
+
 TEST(MongoHello, ours_names_us_once_and_never_as_an_internal_client) {
   const auto first = make_first_hello("shop"), next = make_next_hello();
   EXPECT_EQ(find(find(find(first, "client")->bytes, "application")->bytes, "name")->bytes, "shop");
