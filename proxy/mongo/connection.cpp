@@ -7,6 +7,7 @@
 #include <stdexcept>
 #include <utility>
 
+#include "config/load.hpp"
 #include "crypto/random.hpp"
 #include "proxy/mongo/standing.hpp"
 #include "proxy/spawn.hpp"
@@ -59,9 +60,11 @@ MongoConnection::MongoConnection(std::shared_ptr<const config::Connection> confi
                                  std::uint64_t random_seed)
     : id_(config->id), home_(home), config_(std::move(config)), settings_(backend_settings(*config_)),
       members_(*config_, new_process()),
+      lookup_(config_->mongo.srv ? std::make_unique<SeedLookup>(home.executor()) : nullptr),
       upstream_(home.executor(), settings_of(*config_),
-                std::make_unique<MongoStanding>(home.executor(), settings_, members_, home.pool(),
-                                                [this] { on_learnt(); }),
+                std::make_unique<MongoStanding>(
+                    home.executor(), settings_, members_, home.pool(),
+                    [this](SteadyTime deadline) { return find_seeds(deadline); }, [this] { on_learnt(); }),
                 observer, random_seed) {
   TlsContext client_tls;
   if (config_->tls) client_tls = require(listener_tls(*config_->tls, ListenerProtocol::any), id_);
@@ -118,6 +121,42 @@ Task<> MongoConnection::tick() {
   }
 }
 
+/// Looks up the hosts of a mongodb+srv:// URI, until that has succeeded once.
+Task<std::string> MongoConnection::find_seeds(SteadyTime deadline) {
+  if (!lookup_ || seeded_) co_return std::string();
+  const auto srv = *settings_->uri.srv;
+  const auto records = co_await lookup_->ask(srv, deadline);
+  if (seeded_ || !records.error.empty()) co_return seeded_ ? std::string() : records.error;
+  std::string error;
+  const auto found = config::with_seeds(settings_->uri, records.targets, records.texts, error);
+  if (!found) co_return error;
+  take_seeds(*found);
+  co_return std::string();
+}
+
+/// The endpoint that stood for all of them becomes the first.
+void MongoConnection::take_seeds(const config::MongoUri& uri) {
+  seeded_ = true;
+  std::string names;
+  for (const auto& host : uri.hosts) names += (names.empty() ? "" : ", ") + host.to_string();
+  spdlog::info("{}: {} names {}", id_, uri.srv->name(), names);
+  settings_->uri = uri;
+  settings_->own->database = uri.auth_database;
+  members_.seed(uri);
+  upstream_.rename_endpoint(0, uri.hosts.front());
+  context_->use(with_found(context_->config));
+  follow_members();
+}
+
+std::shared_ptr<const config::Connection> MongoConnection::with_found(std::shared_ptr<const config::Connection> config) const {
+  if (!seeded_) return config;
+  auto found = std::make_shared<config::Connection>(*config);
+  found->mongo.hosts = settings_->uri.hosts;
+  found->mongo.replica_set = settings_->uri.replica_set;
+  found->mongo.auth_database = settings_->uri.auth_database;
+  return found;
+}
+
 /// Brings the list of members, which may have grown or shrunk, to those that work with it.
 void MongoConnection::follow_members() {
   const auto& hosts = members_.hosts();
@@ -163,8 +202,7 @@ MongoConnection::Tls MongoConnection::read_tls(const config::Connection& config)
 
 void MongoConnection::reconfigure(std::shared_ptr<const config::Connection> config) {
   asio::post(home_.executor(), [this, config, tls = read_tls(*config)] {
-    context_->config = config;
-    context_->users.update(*config);
+    context_->use(with_found(config));
     if (tls.client) context_->client_tls = tls.client;
     if (!tls.server) return;
     settings_->tls = tls.server;

@@ -12,6 +12,7 @@
 #include "proxy/listener.hpp"
 #include "proxy/mongo/context.hpp"
 #include "proxy/mongo/monitor.hpp"
+#include "proxy/mongo/seed_lookup.hpp"
 #include "proxy/mongo/session.hpp"
 #include "proxy/worker.hpp"
 
@@ -43,6 +44,10 @@ class MongoConnection final : public Connection {
   };
   /// From the files as they are now; what they do not yield is logged.
   [[nodiscard]] Tls read_tls(const config::Connection& config) const;
+  Task<std::string> find_seeds(SteadyTime deadline);
+  void take_seeds(const config::MongoUri& uri);
+  /// The configuration with what DNS has said.
+  [[nodiscard]] std::shared_ptr<const config::Connection> with_found(std::shared_ptr<const config::Connection> config) const;
   void accept(Socket socket);
   void on_learnt();
   void follow_members();
@@ -53,6 +58,7 @@ class MongoConnection final : public Connection {
   std::shared_ptr<const config::Connection> config_;
   const std::shared_ptr<BackendSettings> settings_;  // changed on the home worker
   Members members_;
+  std::unique_ptr<SeedLookup> lookup_;  // until the members' addresses are known
   Upstream upstream_;
   std::shared_ptr<Context> context_;
   std::vector<std::unique_ptr<Listener>> listeners_;
@@ -62,6 +68,7 @@ class MongoConnection final : public Connection {
   std::unique_ptr<Monitors> monitors_;
   std::optional<std::int64_t> version_told_;
   bool ticking_ = true;
+  bool seeded_ = false;  // DNS has said where the members are
 };
 
 }  // namespace holdfast::proxy::mongo

@@ -37,12 +37,16 @@ std::string process_secret() {
   return secret;
 }
 
+std::string database_of_service(const config::Connection& config) {
+  return config.mongo.mechanism == config::MongoMechanism::x509 ? "admin" : config.mongo.auth_database;
+}
+
 std::shared_ptr<Login> service_of(const config::Connection& config) {
   if (!config.auth_query) return nullptr;
   auto login = std::make_shared<Login>();
   login->user = config.auth_query->user;
   login->password = config.auth_query->password;
-  login->database = config.mongo.mechanism == config::MongoMechanism::x509 ? "admin" : config.mongo.auth_database;
+  login->database = database_of_service(config);
   return login;
 }
 
@@ -54,6 +58,12 @@ Context::Context(Executor on, std::shared_ptr<const config::Connection> with, st
       client_tls(std::move(tls)), users(*config, process_secret()), service(service_of(*config)),
       pool(on, config->mongo.hosts.size(), config->pool_max, config->pool_idle_timeout), learnt(on),
       cursors_(cursors_max, place_age), transactions_(transactions_max, place_age) {}
+
+void Context::use(std::shared_ptr<const config::Connection> next) {
+  config = std::move(next);
+  users.update(*config);
+  if (service) service->database = database_of_service(*config);
+}
 
 Task<Context::Found> Context::primary(WaiterId waiter, std::shared_ptr<Login> login, AskFirst ask, SteadyTime deadline) {
   if (ask == AskFirst::yes) {

@@ -38,6 +38,9 @@ class Context {
   Context(Executor home, std::shared_ptr<const config::Connection> config, std::shared_ptr<const BackendSettings> settings,
           Upstream& upstream, Members& members, BufferPool& buffers, TlsContext client_tls);
 
+  /// The configuration has changed.
+  void use(std::shared_ptr<const config::Connection> next);
+
   using Found = std::variant<Lease, Refusal, LoginRefused>;
   /// A connection to the primary for this user. With `ask_first` the present one is asked before it is believed.
   enum class AskFirst { no, yes };

@@ -19,6 +19,13 @@ Members::Members(const config::Connection& config, wire::ObjectId process)
     : wanted_(config.face), uri_(config.mongo), process_(process), hosts_(config.mongo.hosts), known_(hosts_.size()),
       topology_(config.mongo) {}
 
+void Members::seed(const config::MongoUri& uri) {
+  uri_ = uri;
+  hosts_ = uri.hosts;
+  known_.assign(hosts_.size(), {});
+  topology_ = Topology(uri);
+}
+
 std::string Members::mismatch(const wire::MemberHello& hello) const {
   if (hello.type == Type::mongos) {
     if (!uri_.replica_set.empty()) return "it is a mongos, and the URI names a replica set";

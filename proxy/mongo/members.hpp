@@ -26,6 +26,9 @@ class Members {
   /// `process`: what clients know this process by.
   Members(const config::Connection& config, wire::ObjectId process);
 
+  /// The URI with the hosts that DNS has for it, before anything is known of any.
+  void seed(const config::MongoUri& uri);
+
   using Time = std::chrono::steady_clock::time_point;
   /// A member has answered hello. Returns a sentence where it is none that may be served; nothing is kept of it then.
   [[nodiscard]] std::string note(std::size_t member, const wire::MemberHello& hello, Time now = {});
@@ -69,7 +72,7 @@ class Members {
   void judge_repetitions();
 
   const config::MongoFace wanted_;
-  const config::MongoUri uri_;
+  config::MongoUri uri_;
   const wire::ObjectId process_;
   struct Known {
     std::optional<wire::MemberHello> hello;  // the last one

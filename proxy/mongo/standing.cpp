@@ -26,14 +26,15 @@ Outcome failed(Failure failure, std::string error, std::string code = {}) {
 }  // namespace
 
 struct MongoStanding::Impl : std::enable_shared_from_this<MongoStanding::Impl> {
-  Impl(Executor on, std::shared_ptr<const BackendSettings> with, Members& of, BufferPool& buffers, std::function<void()> tell)
-      : home(std::move(on)), settings(std::move(with)), members(of), pool(buffers), learnt(std::move(tell)), free(home),
-        answered(home) {}
+  Impl(Executor on, std::shared_ptr<const BackendSettings> with, Members& of, BufferPool& buffers, Seek find, std::function<void()> tell)
+      : home(std::move(on)), settings(std::move(with)), members(of), pool(buffers), seek(std::move(find)), learnt(std::move(tell)),
+        free(home), answered(home) {}
 
   const Executor home;
   const std::shared_ptr<const BackendSettings> settings;
   Members& members;
   BufferPool& pool;
+  const Seek seek;
   std::function<void()> learnt;
   MongoStanding* owner = nullptr;
   std::uint64_t era = 0;  // counts the closes
@@ -103,6 +104,8 @@ Task<> MongoStanding::Impl::learn_build(Backend& of, std::size_t index, SteadyTi
 Task<Outcome> MongoStanding::Impl::attempt(config::HostPort endpoint, SteadyTime deadline, std::uint64_t in_era) {
   const auto self = shared_from_this();
   const auto index = index_of(endpoint);
+  if (auto error = co_await seek(deadline); !error.empty()) co_return failed(Failure::unreachable, std::move(error));
+  endpoint = members.hosts()[index];
   const auto started = std::chrono::steady_clock::now();
   auto opened = co_await Backend::open(settings, endpoint, pool, settings->own, deadline);
   if (!opened.backend) co_return failed(opened.failure, opened.error, opened.code);
@@ -128,6 +131,8 @@ Task<Outcome> MongoStanding::Impl::attempt(config::HostPort endpoint, SteadyTime
 Task<Outcome> MongoStanding::Impl::probe(config::HostPort endpoint, SteadyTime deadline) {
   const auto self = shared_from_this();
   const auto index = index_of(endpoint);
+  if (auto error = co_await seek(deadline); !error.empty()) co_return failed(Failure::unreachable, std::move(error));
+  endpoint = members.hosts()[index];
   const auto opened = co_await Backend::open(settings, endpoint, pool, nullptr, deadline);
   if (!opened.backend) co_return failed(opened.failure, opened.error, opened.code);
   auto outcome = outcome_of(index, opened.hello);
@@ -207,9 +212,9 @@ Task<> MongoStanding::Impl::watch(std::shared_ptr<Backend> watched, std::uint64_
   }
 }
 
-MongoStanding::MongoStanding(Executor home, std::shared_ptr<const BackendSettings> settings, Members& members, BufferPool& pool,
+MongoStanding::MongoStanding(Executor home, std::shared_ptr<const BackendSettings> settings, Members& members, BufferPool& pool, Seek seek,
                              std::function<void()> learnt)
-    : impl_(std::make_shared<Impl>(std::move(home), std::move(settings), members, pool, std::move(learnt))) {
+    : impl_(std::make_shared<Impl>(std::move(home), std::move(settings), members, pool, std::move(seek), std::move(learnt))) {
   impl_->owner = this;
 }
 

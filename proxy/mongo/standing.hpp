@@ -15,8 +15,10 @@ namespace holdfast::proxy::mongo {
 /// All on the home worker. Asks each of the other members once after an attempt that succeeded.
 class MongoStanding final : public StandingConnection {
  public:
+  /// Finds the members' addresses, where they are not known yet. A sentence where that fails.
+  using Seek = std::function<Task<std::string>(SteadyTime deadline)>;
   /// `members` and `pool` outlive this. `learnt` is called when a member has said something, or all have been asked.
-  MongoStanding(Executor home, std::shared_ptr<const BackendSettings> settings, Members& members, BufferPool& pool,
+  MongoStanding(Executor home, std::shared_ptr<const BackendSettings> settings, Members& members, BufferPool& pool, Seek seek,
                 std::function<void()> learnt);
   ~MongoStanding() override;
   MongoStanding(const MongoStanding&) = delete;

@@ -85,7 +85,7 @@ TEST(MongoUri, what_cannot_be_done_is_refused) {
   for (const char* text : {"mongodb://db/?tls=false&tlsCAFile=x", "mongodb://db/?authMechanism=MONGODB-X509",
                            "mongodb://a:b@db/?authMechanism=MONGODB-X509&tlsCertificateKeyFile=x", "mongodb://a:b@db/?authMechanism=PLAIN",
                            "mongodb://db/?authMechanism=MONGODB-X509&tlsCertificateKeyFile=x&authSource=admin",
-                           "mongodb://db/?loadBalanced=true", "mongodb+srv://db", "mongodb://%2Ftmp%2Fmongodb-27017.sock",
+                           "mongodb://db/?loadBalanced=true", "mongodb://%2Ftmp%2Fmongodb-27017.sock",
                            "mongodb://a,b/?directConnection=true", "mongodb://db/?noSuchOption=1"}) {
     static_cast<void>(error_of(text));
   }

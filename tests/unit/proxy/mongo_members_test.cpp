@@ -206,6 +206,20 @@ TEST(MongoMembers, hosts_that_the_set_names_are_added_once_and_those_that_it_doe
   EXPECT_TRUE(members.is_retired(3));
 }
 
+TEST(MongoMembers, hosts_that_dns_has_take_the_place_of_the_name_that_stood_for_them) {
+  auto config = config_with(1, "");
+  Members members(config, {});
+  config.mongo.hosts = {{"m0", 27017}, {"m1", 27017}};
+  config.mongo.replica_set = "rs";
+  members.seed(config.mongo);
+  EXPECT_EQ(names(members), (std::vector<std::string>{"m0:27017", "m1:27017"}));
+  EXPECT_NE(members.note(0, hello(Type::primary, 9, "other")), "") << "the set's name came with them";
+  auto primary = hello(Type::primary);
+  primary.hosts = {"m0:27017", "m2:27017"};
+  EXPECT_EQ(members.note(1, primary), "");
+  EXPECT_EQ(names(members), (std::vector<std::string>{"m0:27017", "m1:27017", "m2:27017"}));
+}
+
 TEST(MongoMembers, a_direct_connection_keeps_to_its_host) {
   auto config = config_with(1);
   config.mongo.direct = true;
