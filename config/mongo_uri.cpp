@@ -215,8 +215,8 @@ class Parser {
       uri_.srv->hosts_max = static_cast<std::uint32_t>(most);
       return true;
     }
-    const auto allowed = [](unsigned char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-'; };
-    if (value.empty() || value.size() > 15 || !std::ranges::all_of(value, allowed)) {
+    const auto allowed = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-'; };
+    if (value.empty() || value.size() > 15 || !std::ranges::all_of(lower(value), allowed)) {
       return fail(name + " must be a service's name: up to 15 letters, digits and hyphens"), false;
     }
     uri_.srv->service = value;

@@ -58,7 +58,7 @@ Task<Backend::Exchange> Backend::exchange(std::string_view request) {
   if (wire::parse_header(done.frame, answered) == wire::FrameError::compressed) {
     if (const auto wrong = wire::decompress(done.frame, unpacked_); wrong != wire::FrameError::none) {
       sound_ = false;
-      done.error = std::string("of a reply: ") + wire::sentence_of(wrong);
+      done.error = wire::sentence_of(wrong);
       co_return done;
     }
     done.frame = unpacked_;

@@ -65,6 +65,21 @@ def test_everything_goes_compressed_and_survives_the_loss_of_the_primary(model, 
     assert {name: count for name, count in after.items() if name != used} == {name: count for name, count in before.items() if name != used}
 
 
+@pytest.mark.parametrize("name", ["zstd", "zlib", "snappy"])
+def test_a_reply_that_cannot_be_unpacked_is_a_lost_connection(model, start_holdfast, name):
+    proxy = start_holdfast(upstream(model, compressors=name), connection={"type": "mongodb", "auth": "scram"})
+    proxy.secrets.add(PASSWORD)
+    with closing(WatchedClient(proxy.port, username="app", password=PASSWORD)) as watched:
+        watched.collection.drop()
+        watched.collection.insert_one({"_id": 1, "n": 0})
+        model.do("set", settings={"broken_replies": 2})
+        assert watched.collection.find_one({"_id": 1})["n"] == 0
+        model.do("set", settings={"broken_replies": 2})
+        watched.collection.update_one({"_id": 1}, {"$inc": {"n": 1}})
+        assert watched.collection.find_one({"_id": 1})["n"] == 1
+        watched.saw_nothing()
+
+
 def test_nothing_is_compressed_where_it_is_not_asked_for(model, start_holdfast):
     before = compressed(model)
     proxy = start_holdfast(upstream(model), connection={"type": "mongodb", "auth": "scram"})

@@ -29,6 +29,7 @@ class Settings:
         self.tls = None
         self.own_verifier = True
         self.product = "MongoDB"
+        self.broken_replies = 0
         for name, value in more.items():
             if not hasattr(self, name):
                 raise TypeError(name)
