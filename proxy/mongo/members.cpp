@@ -13,6 +13,13 @@ namespace {
 /// More than a set can have (50), with room for those that have left.
 constexpr std::size_t members_max = 200;
 
+/// Empty, or why a write is not to be sent to a member twice. `settled`: it has been asked what it is, or cannot be reached, so that
+/// it will be asked before it matters.
+std::string why_not_twice(const wire::MemberHello& hello, const std::optional<wire::Build>& build, bool settled) {
+  auto reason = wire::why_not_deduplicating(hello, build);
+  return reason.empty() && !build && !settled ? "it has not said yet what it is" : reason;
+}
+
 }  // namespace
 
 Members::Members(const config::Connection& config, wire::ObjectId process)
@@ -75,7 +82,7 @@ void Members::note_build(std::size_t member, std::optional<wire::Build> build) {
 void Members::judge_repetitions() {
   const auto counts = [](const auto& each) { return each.counts(); };
   deduplicates_ = std::ranges::any_of(known_, counts) && std::ranges::all_of(known_, [&](const auto& each) {
-    return !counts(each) || wire::why_not_deduplicating(*each.hello, each.build).empty();
+    return !counts(each) || why_not_twice(*each.hello, each.build, each.build_asked || !each.reachable).empty();
   });
 }
 
@@ -94,7 +101,7 @@ Capabilities Members::capabilities() const {
     }
     member.wire_min = each.hello->wire_min;
     member.wire_max = each.hello->wire_max;
-    member.reason = wire::why_not_deduplicating(*each.hello, each.build);
+    member.reason = why_not_twice(*each.hello, each.build, each.build_asked || !each.reachable);
     all.members.push_back(std::move(member));
   }
   return all;
@@ -131,6 +138,7 @@ void Members::note_unreachable(std::size_t member) {
   known_[member].reachable = false;
   const auto& hello = known_[member].hello;
   if (hello && !hello->topology_version) known_[member].build_asked = false;  // it may come back as anything
+  judge_repetitions();
 }
 
 Selection Members::select(const wire::ReadPreference& preference, const std::vector<std::size_t>& avoided) const {

@@ -38,7 +38,11 @@ TEST(MongoMembers, the_face_waits_until_all_were_asked_and_is_that_of_a_mongos_f
   ASSERT_TRUE(members.face());
   EXPECT_EQ(members.face()->kind, wire::FaceKind::mongos);
   EXPECT_EQ(members.face()->wire_max, 17) << "the smallest of all";
-  EXPECT_TRUE(members.deduplicates());
+  EXPECT_FALSE(members.deduplicates()) << "nobody has said yet what it is";
+  members.note_build(0, wire::Build{"MongoDB", "7.0.16"});
+  EXPECT_FALSE(members.deduplicates());
+  members.note_build(1, std::nullopt);
+  EXPECT_TRUE(members.deduplicates()) << "one that will not say is judged by its hello";
 }
 
 TEST(MongoMembers, nothing_is_shown_while_nobody_has_answered) {
@@ -89,6 +93,13 @@ TEST(MongoMembers, a_mongos_is_shown_as_one_and_goes_with_others_of_its_kind_onl
   members.all_asked();
   EXPECT_EQ(members.face()->kind, wire::FaceKind::mongos);
   EXPECT_EQ(members.face()->wire_max, 17);
+  members.note_build(0, wire::Build{"MongoDB", "7.0.16"});
+  EXPECT_FALSE(members.deduplicates()) << "one has not said yet what it is";
+  members.note_unreachable(1);
+  EXPECT_TRUE(members.deduplicates()) << "it cannot be the one that executes, and says it when it is back";
+  static_cast<void>(members.note(1, hello(Type::mongos, 17, "")));
+  EXPECT_FALSE(members.deduplicates());
+  members.note_build(1, wire::Build{"MongoDB", "7.0.16"});
   EXPECT_TRUE(members.deduplicates() && members.is_sharded());
   EXPECT_NE(members.note(1, hello(Type::primary)), "");
   EXPECT_FALSE(members.is_outdated("000000000001") || members.is_outdated("000000000000")) << "each shard counts for itself";
@@ -104,6 +115,7 @@ TEST(MongoMembers, one_member_that_is_no_mongodb_is_enough_to_send_nothing_twice
   EXPECT_TRUE(members.wants_build(0));
   members.note_build(0, wire::Build{"MongoDB", "7.0.16"});
   EXPECT_FALSE(members.wants_build(0));
+  members.note_build(1, wire::Build{"MongoDB", "7.0.16"});
   EXPECT_TRUE(members.deduplicates());
   members.note_build(1, wire::Build{"FerretDB", "2.1.0"});
   EXPECT_FALSE(members.deduplicates());
