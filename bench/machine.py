@@ -32,7 +32,7 @@ def _version(name, holdfast):
 
 
 def describe(targets, holdfast):
-    """What to print above a table: a dictionary of short texts."""
+    """What to print above a table: a dictionary of short texts, with the version of each target's program; `direct` is PostgreSQL."""
     memory_kib = int(_found("/proc/meminfo", r"^MemTotal:\s*(\d+)", "0"))
     return {
         "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
@@ -40,7 +40,7 @@ def describe(targets, holdfast):
         "cores": str(len(os.sched_getaffinity(0))),
         "memory": f"{memory_kib / 1048576:.0f} GiB",
         "kernel": f"{platform.system()} {platform.release()}",
-        "versions": ", ".join(_version(name, holdfast) for name in dict.fromkeys(("direct", *targets))),
+        "versions": ", ".join(_version(name, holdfast) for name in dict.fromkeys(targets)),
         "load before": f"{os.getloadavg()[0]:.2f}",
     }
 

@@ -108,14 +108,24 @@ class Session:
     def query(self, sql):
         self._ask(wire.query(sql))
 
+    def send(self, sql):
+        """Sends a query whose answer is for `finish` to read."""
+        self._socket.sendall(wire.query(sql))
+
+    def finish(self):
+        self._read_answer()
+
     def close(self):
         with contextlib.suppress(OSError):
             self._socket.sendall(wire.TERMINATE)
         self._socket.close()
 
     def _ask(self, request):
-        """Sends, and reads to ReadyForQuery; an ErrorResponse or an early end raises."""
         self._socket.sendall(request)
+        self._read_answer()
+
+    def _read_answer(self):
+        """Reads to ReadyForQuery; an ErrorResponse or an early end raises."""
         kind = b""
         while kind != b"Z":
             head = self._read(5)
@@ -207,9 +217,13 @@ class Stage:
         settings = {**SETTINGS, "port": self.ports["direct"], "max_connections": 2 * self.clients_max + 50,
                     "unix_socket_directories": f"'{self.folder}'"}
         (data / "postgresql.auto.conf").write_text("".join(f"{name} = {value}\n" for name, value in settings.items()))
-        self._launch("direct", processes.unprivileged([str(BINARIES / "postgres"), "-D", str(data)]))
+        self.launch_server()
         wait_for(lambda: self.run("psql", "-c", "SELECT 1", "postgres"), 30.0, "PostgreSQL accepts", 0.1)
         self.run("createdb", DATABASE)
+
+    def launch_server(self):
+        """Starts the server's processes; it does not accept yet."""
+        self._launch("direct", processes.unprivileged([str(BINARIES / "postgres"), "-D", str(self.folder / "data")]))
 
     def _launch(self, name, command):
         with open(self.folder / f"{name}.log", "ab") as log:

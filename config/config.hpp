@@ -154,6 +154,7 @@ enum class AuthMode { passthrough, scram, trust };
 enum class LostState { disconnect, error };
 enum class ExactlyOnce { off, on };
 enum class MongoFace { automatic, mongos, standalone };
+enum class MongoPool { shared, session };
 
 struct Connection {
   std::string id;
@@ -182,7 +183,9 @@ struct Connection {
   std::vector<std::string> ignore_startup_parameters;
   milliseconds server_lifetime{0};  // 0: never
   MongoFace face = MongoFace::automatic;
-  std::uint32_t pool_max = 100;              // connections to one member
+  bool upgrade_writes = true;
+  MongoPool pool = MongoPool::shared;
+  std::uint32_t pool_max = 100;              // connections to one member, where they are shared
   milliseconds pool_idle_timeout{600'000};
   Reconnect reconnect;
   Health health;

@@ -225,15 +225,8 @@ void read_mongodb(Section& section, const LoadState& state, Connection& into) {
   }
   section.word<MongoFace>("face", into.face,
                           {{"auto", MongoFace::automatic}, {"mongos", MongoFace::mongos}, {"standalone", MongoFace::standalone}});
-  std::string pool = "shared";
-  section.word<std::string>("pool", pool, {{"shared", "shared"}, {"session", "session"}});
-  if (pool != "shared") section.mistake(section.take("pool"), "pool", "this version has shared pools only");
-  bool upgrade = false;
-  section.on_off("upgrade_writes", upgrade);
-  if (upgrade) {
-    section.mistake(section.take("upgrade_writes"), "upgrade_writes",
-                    "this version adds no txnNumber to writes that come without one; leave it out or say off");
-  }
+  section.word<MongoPool>("pool", into.pool, {{"shared", MongoPool::shared}, {"session", MongoPool::session}});
+  section.on_off("upgrade_writes", into.upgrade_writes);
   section.number("pool_max", into.pool_max, 1, 100'000);
   section.duration("pool_idle_timeout", into.pool_idle_timeout, milliseconds(1));
   const auto& uri = into.mongo;

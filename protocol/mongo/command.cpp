@@ -177,6 +177,32 @@ void conclude(const Message& message, Command& into, Walk walk) {
   into.writes = changes;
 }
 
+/// Of these, servers keep no record of writes.
+bool takes_numbers(std::string_view database, std::string_view collection) {
+  return database != "local" && database != "config" && !collection.starts_with("system.");
+}
+
+/// The same for all the namespaces that a bulkWrite names.
+bool all_take_numbers(const Message& message) {
+  bool all = true;
+  const auto look = [&](std::string_view each) {
+    const auto name = find(each, "ns");
+    const auto text = name && name->kind == Kind::text ? name->bytes : std::string_view();
+    const auto dot = std::min(text.find('.'), text.size());
+    all = all && takes_numbers(text.substr(0, dot), text.substr(std::min(dot + 1, text.size())));
+  };
+  for (const auto& sequence : message.sequences) {
+    if (sequence.name == "nsInfo") for_each_document(sequence, look);
+  }
+  if (const auto list = find(message.body, "nsInfo"); list && list->kind == Kind::array) {
+    static_cast<void>(for_each(list->bytes, [&](const Element& each) {
+      look(each.kind == Kind::document ? each.bytes : empty_document);
+      return true;
+    }));
+  }
+  return all;
+}
+
 }  // namespace
 
 ReadPreference read_preference(std::string_view document) {
@@ -226,6 +252,22 @@ Command read_command(const Message& message) {
   });
   conclude(message, command, twice ? Walk::broken : walk);
   return command;
+}
+
+bool may_be_numbered(const Message& message, const Command& command) {
+  return command.kind == CommandKind::write && !command.transaction_number && !command.in_transaction && command.acknowledged &&
+         (message.flags & flag::more_to_come) == 0 && !command.multiple && command.statements > 0 &&
+         takes_numbers(command.database, command.collection) && (command.name != "bulkWrite" || all_take_numbers(message));
+}
+
+std::string body_of_numbered_write(std::string_view body, std::string_view session, std::int64_t number) {
+  Writer id, writer;
+  static_cast<void>(for_each(body, [&](const Element& field) {
+    if (field.key != "lsid") writer.raw(field.raw);
+    return true;
+  }));
+  constexpr char uuid = 4;
+  return writer.document("lsid", id.binary("id", session, uuid).finish()).int64("txnNumber", number).finish();
 }
 
 std::string body_of_repeated_commit(std::string_view body) {

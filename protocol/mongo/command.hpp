@@ -71,6 +71,11 @@ struct Command {
          !command.in_transaction && command.acknowledged && !command.multiple;
 }
 
+/// May a txnNumber of the proxy's make this write one that the server knows again? Only where it comes without one, wants an answer, changes
+/// one document with each statement, and no collection is meant that takes none.
+[[nodiscard]] bool may_be_numbered(const Message& message, const Command& command);
+/// The write's body with this session (the 16 bytes of its id) and number; the client's own session is left out.
+[[nodiscard]] std::string body_of_numbered_write(std::string_view body, std::string_view session, std::int64_t number);
 /// The body of commitTransaction as it is sent from the second time on: with w: majority, and a wtimeout where it has none.
 [[nodiscard]] std::string body_of_repeated_commit(std::string_view body);
 /// The body with another maxTimeMS.

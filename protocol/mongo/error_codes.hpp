@@ -6,16 +6,17 @@
 namespace holdfast::mongo::code {
 
 inline constexpr int none = 0;
-inline constexpr int host_unreachable = 6, host_not_found = 7, bad_value = 9, unauthorized = 13, authentication_failed = 18,
+inline constexpr int host_unreachable = 6, host_not_found = 7, bad_value = 9, unauthorized = 13, authentication_failed = 18, illegal_operation = 20,
                      cursor_not_found = 43, max_time_expired = 50, command_not_found = 59, network_timeout = 89,
                      shutdown_in_progress = 91, conflicting_operation = 117, failed_to_satisfy_read_preference = 133,
                      read_concern_not_available_yet = 134, max_staleness_out_of_range = 160, metadata_cannot_be_mutated = 186, primary_stepped_down = 189,
                      transaction_too_old = 225, incomplete_history = 217, no_such_transaction = 251,
-                     transaction_committed = 256, exceeded_time_limit = 262, mechanism_unavailable = 334,
+                     transaction_committed = 256, exceeded_time_limit = 262, unsupported_in_transaction = 263, no_retryable_writes = 301, mechanism_unavailable = 334,
                      unsupported_op_query = 352, reauthentication_required = 391, request_rate_limit_exceeded = 462, socket_exception = 9001,
                      not_primary_legacy = 10058, not_writable_primary = 10107, interrupted_at_shutdown = 11600,
                      interrupted_by_state_change = 11602, not_primary_no_secondary_ok = 13435,
-                     not_primary_or_secondary = 13436, retried_statement_mismatch = 40608, incomplete_retry_history = 40611;
+                     not_primary_or_secondary = 13436, retried_statement_mismatch = 40608, incomplete_retry_history = 40611,
+                     not_a_retryable_write = 50768;
 
 /// What a server names the codes that are answered by the proxy itself.
 [[nodiscard]] constexpr std::string_view name_of(int code) {
@@ -71,6 +72,11 @@ inline constexpr int host_unreachable = 6, host_not_found = 7, bad_value = 9, un
 /// After these a read is worth another try (Retryable Reads specification, and drivers' lists).
 [[nodiscard]] constexpr bool is_retryable_read(int code) {
   return is_state_change(code) || is_network(code) || code == exceeded_time_limit || code == read_concern_not_available_yet;
+}
+
+/// What a server answers that takes no txnNumber, or none for this collection: it has executed nothing.
+[[nodiscard]] constexpr bool refuses_number(int code) {
+  return code == illegal_operation || code == unsupported_in_transaction || code == no_retryable_writes || code == not_a_retryable_write;
 }
 
 /// Only our own repetition of a request can have caused these.

@@ -30,7 +30,7 @@ bool ReplyTracker::push_again(const Request& request) {
   if (request.kind == RequestKind::sync) {
     // A server that reads COPY data ignores Sync until the copy ends.
     if (copy_in_) return false;
-    segment_open_ = false;
+    segment_open_ = client_segment_open_ = false;
     skip_to_sync_ = false;
     requests_.push(request);
     return true;
@@ -43,6 +43,8 @@ bool ReplyTracker::push_again(const Request& request) {
   } else {
     // A Query ends the segment that it stands in, as Sync does.
     segment_open_ = request.kind != RequestKind::query && request.kind != RequestKind::function_call;
+    const bool clients = request.owner == Owner::client || request.owner == Owner::replay;
+    client_segment_open_ = segment_open_ && (clients || client_segment_open_);
   }
   requests_.push(request);
   return true;
@@ -69,7 +71,7 @@ void ReplyTracker::begin_copy_in() {
     requests_[keep++] = requests_[i];
   }
   while (requests_.size() > keep) requests_.pop_back();
-  if (requests_.front().kind == RequestKind::execute) segment_open_ = requests_.back().kind != RequestKind::sync;
+  if (requests_.front().kind == RequestKind::execute) segment_open_ = client_segment_open_ = requests_.back().kind != RequestKind::sync;
 }
 
 Reply ReplyTracker::on_reply(char type) {
@@ -163,7 +165,7 @@ Owner ReplyTracker::on_error(std::vector<Request>& skipped) {
 
 void ReplyTracker::reset() {
   requests_.clear();
-  segment_open_ = copy_in_ = skip_to_sync_ = failed_ = false;
+  segment_open_ = client_segment_open_ = copy_in_ = skip_to_sync_ = failed_ = false;
 }
 
 void ReplyTracker::unwind(const Mark& mark, std::vector<Request>& undone) {
@@ -172,6 +174,7 @@ void ReplyTracker::unwind(const Mark& mark, std::vector<Request>& undone) {
     requests_.pop_back();
   }
   segment_open_ = mark.segment_open;
+  client_segment_open_ = mark.client_segment_open;
   copy_in_ = mark.copy_in;
   skip_to_sync_ = mark.skip;
 }

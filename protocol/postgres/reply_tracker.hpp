@@ -93,6 +93,8 @@ class ReplyTracker {
   [[nodiscard]] bool empty() const { return requests_.empty(); }
   /// Messages of an extended segment were sent, its Sync was not.
   [[nodiscard]] bool segment_open() const { return segment_open_; }
+  /// The same, and some of them are the client's own.
+  [[nodiscard]] bool client_segment_open() const { return client_segment_open_; }
   /// The server reads COPY data from the client.
   [[nodiscard]] bool copying_in() const { return copy_in_; }
   /// The segment at the front has had its error; the server skips to its Sync.
@@ -102,9 +104,9 @@ class ReplyTracker {
   /// State that push() changes, to take back what was pushed since.
   struct Mark {
     std::uint64_t number = 0;
-    bool segment_open = false, copy_in = false, skip = false;
+    bool segment_open = false, client_segment_open = false, copy_in = false, skip = false;
   };
-  [[nodiscard]] Mark mark() const { return {next_number_, segment_open_, copy_in_, skip_to_sync_}; }
+  [[nodiscard]] Mark mark() const { return {next_number_, segment_open_, client_segment_open_, copy_in_, skip_to_sync_}; }
   /// Takes back everything pushed since `mark`, newest first, into `undone`. What was sent before it may have been answered since.
   void unwind(const Mark& mark, std::vector<Request>& undone);
 
@@ -114,7 +116,7 @@ class ReplyTracker {
 
   RequestQueue requests_;
   std::uint64_t next_number_ = 1;  // 0 is before all
-  bool segment_open_ = false;
+  bool segment_open_ = false, client_segment_open_ = false;
   bool copy_in_ = false;
   bool skip_to_sync_ = false;  // the server skips, and the Sync that ends it has not been sent yet
   bool failed_ = false;

@@ -33,8 +33,7 @@ Task<std::string> Backend::read_frame(std::size_t& length) {
 }
 
 Task<Backend::Exchange> Backend::exchange(std::string_view request) {
-  in_.consume(std::exchange(held_, 0));
-  unpacked_ = std::string();
+  rest();
   Exchange done;
   std::string packed;
   if (compressor_ && wire::may_be_compressed(request)) packed = wire::compress(request, *compressor_, zlib_level_);

@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "config/config.hpp"
 #include "protocol/mongo/capability.hpp"
@@ -56,6 +57,11 @@ class Backend {
   /// What the server is; none where it does not say. Ends at `deadline`, and the connection with it.
   Task<std::optional<wire::Build>> build(SteadyTime deadline);
 
+  /// Lets go of the last reply, and of its memory.
+  void rest() {
+    in_.consume(std::exchange(held_, 0));
+    unpacked_ = std::string();
+  }
   /// Nothing has come that nobody asked for, not even an end. Costs a system call.
   [[nodiscard]] bool is_quiet();
   /// It can be used again.

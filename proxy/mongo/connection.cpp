@@ -9,7 +9,6 @@
 
 #include "config/load.hpp"
 #include "crypto/random.hpp"
-#include "proxy/mongo/standing.hpp"
 #include "proxy/spawn.hpp"
 
 namespace holdfast::proxy::mongo {
@@ -62,9 +61,7 @@ MongoConnection::MongoConnection(std::shared_ptr<const config::Connection> confi
       members_(*config_, new_process()),
       lookup_(config_->mongo.srv ? std::make_unique<SeedLookup>(home.executor()) : nullptr),
       upstream_(home.executor(), settings_of(*config_),
-                std::make_unique<MongoStanding>(
-                    home.executor(), settings_, members_, home.pool(),
-                    [this](SteadyTime deadline) { return find_seeds(deadline); }, [this] { on_learnt(); }),
+                std::make_unique<MongoStanding>(home.executor(), settings_, members_, home.pool(), standing_hooks()),
                 observer, random_seed) {
   TlsContext client_tls;
   if (config_->tls) client_tls = require(listener_tls(*config_->tls, ListenerProtocol::any), id_);
@@ -80,6 +77,15 @@ MongoConnection::MongoConnection(std::shared_ptr<const config::Connection> confi
 }
 
 MongoConnection::~MongoConnection() = default;
+
+MongoStanding::Hooks MongoConnection::standing_hooks() {
+  MongoStanding::Hooks hooks;
+  hooks.seek = [this](SteadyTime deadline) { return find_seeds(deadline); };
+  hooks.learnt = [this] { on_learnt(); };
+  hooks.doubt = [this](std::size_t member, const std::string& reason) { upstream_.backend_lost(member, reason); };
+  hooks.question_time = [this] { return context_->config->health.timeout; };
+  return hooks;
+}
 
 void MongoConnection::open(const InheritedSockets& inherited) {
   for (const auto& address : config_->listen) {

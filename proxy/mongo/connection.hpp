@@ -14,6 +14,7 @@
 #include "proxy/mongo/monitor.hpp"
 #include "proxy/mongo/seed_lookup.hpp"
 #include "proxy/mongo/session.hpp"
+#include "proxy/mongo/standing.hpp"
 #include "proxy/worker.hpp"
 
 namespace holdfast::proxy::mongo {
@@ -48,6 +49,7 @@ class MongoConnection final : public Connection {
   void take_seeds(const config::MongoUri& uri);
   /// The configuration with what DNS has said.
   [[nodiscard]] std::shared_ptr<const config::Connection> with_found(std::shared_ptr<const config::Connection> config) const;
+  [[nodiscard]] MongoStanding::Hooks standing_hooks();
   void accept(Socket socket);
   void on_learnt();
   void follow_members();

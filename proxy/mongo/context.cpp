@@ -13,7 +13,7 @@ namespace holdfast::proxy::mongo {
 
 namespace {
 
-constexpr std::size_t cursors_max = 100'000, transactions_max = 100'000;
+constexpr std::size_t cursors_max = 100'000, transactions_max = 100'000, refusing_max = 10'000;
 /// Servers forget cursors after ten minutes and sessions after thirty.
 constexpr auto place_age = std::chrono::minutes(30);
 /// How long the question whether the primary still is one may take; without an answer it is lost.
@@ -22,6 +22,21 @@ constexpr auto ask_time = std::chrono::seconds(1);
 SteadyTime now() { return std::chrono::steady_clock::now(); }
 
 std::string cursor_key(std::string_view collection, std::int64_t id) { return std::to_string(id) + " " + std::string(collection); }
+
+std::string namespace_of(const wire::Command& command) { return std::string(command.database) + "." + std::string(command.collection); }
+
+/// The 16 bytes of a random UUID (RFC 4122, version 4).
+std::string new_uuid() {
+  std::string bytes(16, '\0');
+  crypto::random_bytes(bytes);
+  bytes[6] = static_cast<char>((bytes[6] & 0x0F) | 0x40);
+  bytes[8] = static_cast<char>((bytes[8] & 0x3F) | 0x80);
+  return bytes;
+}
+
+Pool::Shared sharing_of(const config::Connection& config) {
+  return config.pool == config::MongoPool::shared ? Pool::Shared::yes : Pool::Shared::no;
+}
 
 Outcome outcome_of(const Backend::Opened& made) {
   Outcome outcome;
@@ -56,8 +71,9 @@ Context::Context(Executor on, std::shared_ptr<const config::Connection> with, st
                  Upstream& gate, Members& of, BufferPool& pool_of_buffers, TlsContext tls)
     : home(on), config(std::move(with)), settings(std::move(backends)), upstream(gate), members(of), buffers(pool_of_buffers),
       client_tls(std::move(tls)), users(*config, process_secret()), service(service_of(*config)),
-      pool(on, config->mongo.hosts.size(), config->pool_max, config->pool_idle_timeout), learnt(on),
-      cursors_(cursors_max, place_age), transactions_(transactions_max, place_age) {}
+      pool(on, config->mongo.hosts.size(), sharing_of(*config), config->pool_max, config->pool_idle_timeout),
+      own_sessions(new_uuid, place_age), learnt(on), cursors_(cursors_max, place_age), transactions_(transactions_max, place_age),
+      refusing_(refusing_max, place_age) {}
 
 void Context::use(std::shared_ptr<const config::Connection> next) {
   config = std::move(next);
@@ -224,7 +240,16 @@ void Context::remember_transaction(std::string_view session, TransactionPlace pl
   transactions_.put(std::string(session), place, now());
 }
 
+bool Context::upgrades(const wire::Message& request, const wire::Command& command) {
+  return config->upgrade_writes && members.deduplicates() && wire::may_be_numbered(request, command) &&
+         refusing_.find(namespace_of(command), now()) == nullptr;
+}
+
+void Context::remember_refusal(const wire::Command& command) { refusing_.put(namespace_of(command), true, now()); }
+
 void Context::on_tick(SteadyTime at) {
+  own_sessions.expire(at);
+  refusing_.expire(at);
   pool.close_idle(at);
   cursors_.expire(at);
   transactions_.expire(at);

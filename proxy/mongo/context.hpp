@@ -12,6 +12,7 @@
 #include "config/config.hpp"
 #include "proxy/counters.hpp"
 #include "proxy/mongo/members.hpp"
+#include "proxy/mongo/own_sessions.hpp"
 #include "proxy/mongo/pool.hpp"
 #include "proxy/mongo/recent_table.hpp"
 #include "proxy/mongo/users.hpp"
@@ -66,6 +67,11 @@ class Context {
   [[nodiscard]] TransactionPlace* find_transaction(std::string_view session, std::int64_t number);
   void remember_transaction(std::string_view session, TransactionPlace place);
 
+  /// Is this write to get a session and a number of ours?
+  [[nodiscard]] bool upgrades(const wire::Message& request, const wire::Command& command);
+  /// The server takes no number for this collection.
+  void remember_refusal(const wire::Command& command);
+
   void on_tick(SteadyTime now);
 
   const Executor home;
@@ -80,6 +86,7 @@ class Context {
   std::shared_ptr<Login> service;  // of auth_query; none without one
   ConnectionCounters counters;
   Pool pool;
+  OwnSessions own_sessions;
   Condition learnt;
   std::minstd_rand random{std::random_device{}()};  // which of the nearest members
   std::int32_t last_request = 0;  // numbers of messages that the proxy itself begins
@@ -93,6 +100,7 @@ class Context {
 
   RecentTable<std::size_t> cursors_;
   RecentTable<TransactionPlace> transactions_;
+  RecentTable<bool> refusing_;  // collections, by database and name
 };
 
 }  // namespace holdfast::proxy::mongo

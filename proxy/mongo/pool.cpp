@@ -1,6 +1,7 @@
 // Lending, counting, closing.
 #include "proxy/mongo/pool.hpp"
 
+#include <limits>
 #include <utility>
 
 namespace holdfast::proxy::mongo {
@@ -26,8 +27,9 @@ void Lease::release() {
   if (backend_) pool_->give_back(member_, std::move(backend_));
 }
 
-Pool::Pool(const Executor& executor, std::size_t members, std::size_t size_max, milliseconds idle_timeout)
-    : executor_(executor), members_(members), size_max_(size_max), idle_timeout_(idle_timeout), room_(executor) {}
+Pool::Pool(const Executor& executor, std::size_t members, Shared shared, std::size_t size_max, milliseconds idle_timeout)
+    : executor_(executor), members_(members), shared_(shared == Shared::yes),
+      size_max_(shared_ ? size_max : std::numeric_limits<std::size_t>::max()), idle_timeout_(idle_timeout), room_(executor) {}
 
 Lease Pool::take(std::size_t index, const Login* login) {
   auto& member = members_[index];
@@ -63,7 +65,8 @@ Lease Pool::fill(std::size_t index, std::unique_ptr<Backend> backend) {
 void Pool::give_back(std::size_t index, std::unique_ptr<Backend> backend) {
   auto& member = members_[index];
   member.lent.erase(backend.get());
-  if (backend->is_sound() && !stopped_) {
+  if (backend->is_sound() && shared_ && !stopped_) {
+    backend->rest();
     backend->idle_since = std::chrono::steady_clock::now();
     member.idle.push_back(std::move(backend));
   } else {

@@ -39,8 +39,11 @@ class Lease {
 class Pool {
  public:
   /// Outlives its leases.
-  Pool(const Executor& executor, std::size_t members, std::size_t size_max, milliseconds idle_timeout);
+  /// Not shared: what is given back is closed, and whoever keeps its leases sets the limit.
+  enum class Shared { no, yes };
+  Pool(const Executor& executor, std::size_t members, Shared shared, std::size_t size_max, milliseconds idle_timeout);
 
+  [[nodiscard]] bool is_shared() const { return shared_; }
   /// One more member has been found.
   void add_member() { members_.emplace_back(); }
   /// One of this user's that is idle and still connected; none where there is none.
@@ -72,6 +75,7 @@ class Pool {
 
   Executor executor_;
   std::vector<Member> members_;
+  bool shared_;
   std::size_t size_max_;
   milliseconds idle_timeout_;
   Condition room_;

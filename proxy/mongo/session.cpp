@@ -150,7 +150,7 @@ void Session::end(std::string_view reason) {
   gone_ = true;
   client_.close();
   drop_relay();
-  own_lease_.release();
+  own_.clear();
   context_->counters.disconnected(reason);
   context_->closed(*this);
 }

@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 #include <variant>
+#include <vector>
 
 #include "protocol/mongo/command.hpp"
 #include "protocol/mongo/frame.hpp"
@@ -76,7 +77,16 @@ class Session : public std::enable_shared_from_this<Session> {
 
   // what goes upstream (session_operation.cpp)
   struct Run;
+  /// A command that may have a number of ours, and what became of it. What is refused with a number is not told to the client.
+  struct Trial {
+    bool numbered = false;
+    enum class Fate { unknown, known, refused } fate = Fate::unknown;
+  };
   Task<bool> operate(const wire::Message& request, std::string_view frame, const wire::Command& command);
+  Task<bool> perform(const wire::Message& request, std::string_view frame, const wire::Command& command, Trial& trial);
+  [[nodiscard]] Lease take_own(std::size_t member);
+  void keep(Lease lease);
+  Task<std::variant<Lease, std::string>> connect_to(std::size_t member, SteadyTime deadline);
   Task<OperationStep> select(Run& run, operation_step::Select step);
   Task<OperationStep> select_primary(Run& run, operation_step::Select step);
   Task<OperationStep> select_reader(Run& run, operation_step::Select step);
@@ -107,7 +117,9 @@ class Session : public std::enable_shared_from_this<Session> {
     SteadyTime since{};
   };
   std::optional<Relay> relay_;
-  Lease own_lease_;                // logged in by the client's relayed login, where nothing of that can be kept
+  /// Connections that no other client has: with `pool: session`, and one that the client's relayed login has logged in, where
+  /// nothing of that can be kept.
+  std::vector<Lease> own_;
   SteadyTimer pause_;              // a hello that waits, a moment between two tries
 
   // the command under way

@@ -288,7 +288,8 @@ Task<> Session::finish_relay() {
                  login_->name());
   }
   relay_->lease->login = login_;
-  own_lease_ = login_->can_log_in() ? Lease() : std::move(relay_->lease);
+  own_.clear();
+  if (!login_->can_log_in() || !context_->pool.is_shared()) own_.push_back(std::move(relay_->lease));
   relay_.reset();
 }
 

@@ -41,9 +41,32 @@ struct Session::Run {
   std::string_view reply;    // the whole message, in the lease's buffer
   bool login_refused = false;
   std::vector<std::size_t> failed;  // members that this read has been tried at
+  int code = 0;              // of the reply, at its root
 };
 
 Task<bool> Session::operate(const wire::Message& request, std::string_view frame, const wire::Command& command) {
+  auto& context = *context_;
+  Trial plain;
+  if (!context.upgrades(request, command)) co_return co_await perform(request, frame, command, plain);
+  const auto user = login_->name();
+  auto own = context.own_sessions.take(user);
+  const auto body = wire::body_of_numbered_write(request.body, own.id, own.number);
+  const auto numbered_frame = wire::make_message(request.header.request_id, 0, request.flags, body, request.sequences);
+  wire::Message numbered;
+  static_cast<void>(wire::parse_message(numbered_frame, numbered));
+  const auto numbered_command = wire::read_command(numbered);
+  Trial trial;
+  trial.numbered = true;
+  bool goes_on = co_await perform(numbered, numbered_frame, numbered_command, trial);
+  if (trial.fate != Trial::Fate::unknown) context.own_sessions.give_back(user, std::move(own), now());
+  if (trial.fate != Trial::Fate::refused) co_return goes_on;
+  goes_on = co_await perform(request, frame, command, plain);
+  // What is refused without a number, too, says nothing about numbers.
+  if (plain.fate == Trial::Fate::known) context.remember_refusal(command);
+  co_return goes_on;
+}
+
+Task<bool> Session::perform(const wire::Message& request, std::string_view frame, const wire::Command& command, Trial& trial) {
   auto& context = *context_;
   std::optional<std::size_t> pinned;
   bool wrote = true;
@@ -71,7 +94,7 @@ Task<bool> Session::operate(const wire::Message& request, std::string_view frame
   settings.replays = context.config->replay;
   settings.deduplicates = context.members.deduplicates();
   settings.backpressure = backpressure_;
-  Run run{request, frame, command, OperationMachine(command, request.body, settings, pinned, wrote), {}, false, {}, {}, false, {}};
+  Run run{request, frame, command, OperationMachine(command, request.body, settings, pinned, wrote), {}, false, {}, {}, false, {}, 0};
   auto step = run.machine.start(now());
   for (;;) {
     if (auto* wanted = std::get_if<Select>(&step)) {
@@ -91,9 +114,13 @@ Task<bool> Session::operate(const wire::Message& request, std::string_view frame
     if (forwarded) ++reconnections_;
   }
   if (forwarded) {
-    if ((request.flags & wire::flag::more_to_come) != 0) co_return true;
-    const bool written = co_await write(run.reply);
-    co_return written;
+    const bool refused = wire::code::refuses_number(run.code) && run.machine.sends() == 1;
+    trial.fate = refused ? Trial::Fate::refused : Trial::Fate::known;
+    const bool answers = !(trial.numbered && refused) && (request.flags & wire::flag::more_to_come) == 0;
+    bool goes_on = true;
+    if (answers) goes_on = co_await write(run.reply);
+    if (!context.pool.is_shared()) keep(std::move(run.lease));
+    co_return goes_on;
   }
   if (run.login_refused && (run.machine.sends() == 0 || command.kind == CommandKind::read)) {
     end_reason_ = "login";
@@ -106,6 +133,27 @@ Task<bool> Session::operate(const wire::Message& request, std::string_view frame
   }
   run.lease.release();
   co_return co_await answer(request, std::move(ours.body));
+}
+
+/// One of the client's own to this member, for as long as it is in use.
+Lease Session::take_own(std::size_t member) {
+  const auto found = std::ranges::find_if(own_, [&](const Lease& each) { return each.member() == member; });
+  if (found == own_.end()) return {};
+  auto lease = std::move(*found);
+  own_.erase(found);
+  if (lease->is_quiet() && lease->login == login_) return lease;
+  return {};
+}
+
+void Session::keep(Lease lease) {
+  std::erase_if(own_, [&](const Lease& each) { return each.member() == lease.member(); });
+  lease->rest();
+  own_.push_back(std::move(lease));
+}
+
+Task<std::variant<Lease, std::string>> Session::connect_to(std::size_t member, SteadyTime deadline) {
+  if (auto lease = take_own(member)) co_return std::move(lease);
+  co_return co_await context_->member(member, login_, deadline);
 }
 
 Task<OperationStep> Session::select(Run& run, Select step) {
@@ -135,7 +183,7 @@ Task<OperationStep> Session::select_reader(Run& run, Select step) {
       const auto chosen = selection.nearest[context_->random() % selection.nearest.size()];
       wait = std::ranges::find(run.failed, chosen) != run.failed.end();
       if (!wait) run.failed.push_back(chosen);  // until it has answered
-      auto found = co_await context_->member(chosen, login_, step.deadline);
+      auto found = co_await connect_to(chosen, step.deadline);
       if (auto* lease = std::get_if<Lease>(&found)) {
         run.lease = std::move(*lease);
         run.selected = false;
@@ -155,9 +203,9 @@ Task<OperationStep> Session::select_primary(Run& run, Select step) {
   const auto since = now();
   waiter_ = context_->upstream.next_waiter();
   const auto ask = step.ask_first ? Context::AskFirst::yes : Context::AskFirst::no;
-  auto found = own_lease_ ? Context::Found(std::move(own_lease_)) : Context::Found(Lease());
-  const auto* own = std::get_if<Lease>(&found);
-  const bool usable = own != nullptr && *own && (*own)->is_quiet() && context_->upstream.ready_endpoint(Wish::primary) == own->member();
+  const auto ready = own_.empty() ? std::nullopt : context_->upstream.ready_endpoint(Wish::primary);
+  auto found = Context::Found(ready && !step.ask_first ? take_own(*ready) : Lease());
+  const bool usable = static_cast<bool>(std::get<Lease>(found));
   if (!usable) found = co_await context_->primary(waiter_, login_, ask, step.deadline);
   waiter_ = 0;
   const auto held = std::chrono::duration<double>(now() - since).count();
@@ -176,7 +224,7 @@ Task<OperationStep> Session::select_primary(Run& run, Select step) {
 
 Task<OperationStep> Session::use(Run& run, Use step) {
   run.lease.release();
-  auto found = co_await context_->member(step.member, login_, step.deadline);
+  auto found = co_await connect_to(step.member, step.deadline);
   if (auto* sentence = std::get_if<std::string>(&found)) co_return run.machine.on_unreachable(*sentence, now());
   run.lease = std::move(std::get<Lease>(found));
   run.selected = false;
@@ -216,6 +264,7 @@ Task<OperationStep> Session::send(Run& run, Send step) {
   }
   run.reply = done.frame;
   const auto reply = wire::read_reply(message.body);
+  run.code = reply.code;
   auto next = run.machine.on_reply(reply, replier(run, reply), now());
   if (std::holds_alternative<Forward>(next)) {
     note_reply(run, reply);

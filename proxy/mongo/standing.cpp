@@ -1,10 +1,12 @@
-// Attempts, probes and checks, all of them one hello.
+// Attempts, probes and checks, all of them one hello, and the question that follows a check.
 #include "proxy/mongo/standing.hpp"
 
 #include <algorithm>
 #include <optional>
 #include <utility>
 
+#include "protocol/mongo/document.hpp"
+#include "protocol/mongo/reply.hpp"
 #include "proxy/spawn.hpp"
 #include "proxy/waiting.hpp"
 
@@ -14,6 +16,23 @@ namespace {
 
 /// Longest that a member which says nothing keeps the face from being shown.
 constexpr auto survey_time = std::chrono::seconds(2);
+/// Questions to the database follow each other no faster.
+constexpr auto between_questions = std::chrono::seconds(1);
+
+/// What only a database that works can answer, as far as the login reaches.
+std::string question_of(const Login& login) {
+  wire::Writer writer;
+  if (login.is_nobody()) return writer.int32("ping", 1).text("$db", "admin").finish();
+  return writer.int32("listDatabases", 1).boolean("nameOnly", true).text("$db", "admin").finish();
+}
+
+/// Empty where the answer says that the database works: whoever may not ask, or asks what is no primary any more, is answered, too.
+std::string trouble_of(std::string_view body) {
+  const auto reply = wire::read_reply(body);
+  const bool answered = reply.ok || reply.code == wire::code::unauthorized || reply.code == wire::code::command_not_found ||
+                        wire::code::is_state_change(reply.code);
+  return answered ? std::string() : std::string(reply.message);
+}
 
 Outcome failed(Failure failure, std::string error, std::string code = {}) {
   Outcome outcome;
@@ -26,16 +45,15 @@ Outcome failed(Failure failure, std::string error, std::string code = {}) {
 }  // namespace
 
 struct MongoStanding::Impl : std::enable_shared_from_this<MongoStanding::Impl> {
-  Impl(Executor on, std::shared_ptr<const BackendSettings> with, Members& of, BufferPool& buffers, Seek find, std::function<void()> tell)
-      : home(std::move(on)), settings(std::move(with)), members(of), pool(buffers), seek(std::move(find)), learnt(std::move(tell)),
-        free(home), answered(home) {}
+  Impl(Executor on, std::shared_ptr<const BackendSettings> with, Members& of, BufferPool& buffers, Hooks to)
+      : home(std::move(on)), settings(std::move(with)), members(of), pool(buffers), hooks(std::move(to)), free(home),
+        answered(home) {}
 
   const Executor home;
   const std::shared_ptr<const BackendSettings> settings;
   Members& members;
   BufferPool& pool;
-  const Seek seek;
-  std::function<void()> learnt;
+  const Hooks hooks;
   MongoStanding* owner = nullptr;
   std::uint64_t era = 0;  // counts the closes
   std::shared_ptr<Backend> backend;
@@ -48,6 +66,10 @@ struct MongoStanding::Impl : std::enable_shared_from_this<MongoStanding::Impl> {
   };
   std::shared_ptr<Ask> asking;
   Condition answered;
+  std::shared_ptr<Backend> questioner;  // to `member`, for questions to its database
+  bool questioning = false;
+  SteadyTime last_question{};
+  std::string unwell;                   // why the last question failed; empty: it did not
 
   [[nodiscard]] std::size_t index_of(const config::HostPort& endpoint) const {
     const auto& hosts = members.hosts();
@@ -59,12 +81,17 @@ struct MongoStanding::Impl : std::enable_shared_from_this<MongoStanding::Impl> {
   Task<Outcome> check(SteadyTime deadline);
   Task<> ask(std::shared_ptr<Backend> of, std::shared_ptr<Ask> into);
   Task<> learn_build(Backend& of, std::size_t index, SteadyTime deadline);
+  Task<> question(std::uint64_t in_era);
+  Task<std::string> put_question(std::uint64_t in_era);
   Task<> survey(std::size_t except);
   Task<> watch(std::shared_ptr<Backend> watched, std::uint64_t in_era);
   void drop() {
     if (backend) backend->close();
     backend.reset();
     asking.reset();
+    if (questioner) questioner->close();
+    questioner.reset();
+    unwell.clear();
   }
 };
 
@@ -72,7 +99,7 @@ struct MongoStanding::Impl : std::enable_shared_from_this<MongoStanding::Impl> {
 Outcome MongoStanding::Impl::outcome_of(std::size_t index, const wire::MemberHello& hello) {
   const auto name = members.hosts()[index].to_string();
   if (auto sentence = members.note(index, hello, std::chrono::steady_clock::now()); !sentence.empty()) return failed(Failure::unreachable, name + ": " + sentence);
-  learnt();
+  hooks.learnt();
   using Type = wire::MemberHello::Type;
   Outcome outcome;
   outcome.identity = hello.set_name;
@@ -104,7 +131,7 @@ Task<> MongoStanding::Impl::learn_build(Backend& of, std::size_t index, SteadyTi
 Task<Outcome> MongoStanding::Impl::attempt(config::HostPort endpoint, SteadyTime deadline, std::uint64_t in_era) {
   const auto self = shared_from_this();
   const auto index = index_of(endpoint);
-  if (auto error = co_await seek(deadline); !error.empty()) co_return failed(Failure::unreachable, std::move(error));
+  if (auto error = co_await hooks.seek(deadline); !error.empty()) co_return failed(Failure::unreachable, std::move(error));
   endpoint = members.hosts()[index];
   const auto started = std::chrono::steady_clock::now();
   auto opened = co_await Backend::open(settings, endpoint, pool, settings->own, deadline);
@@ -131,7 +158,7 @@ Task<Outcome> MongoStanding::Impl::attempt(config::HostPort endpoint, SteadyTime
 Task<Outcome> MongoStanding::Impl::probe(config::HostPort endpoint, SteadyTime deadline) {
   const auto self = shared_from_this();
   const auto index = index_of(endpoint);
-  if (auto error = co_await seek(deadline); !error.empty()) co_return failed(Failure::unreachable, std::move(error));
+  if (auto error = co_await hooks.seek(deadline); !error.empty()) co_return failed(Failure::unreachable, std::move(error));
   endpoint = members.hosts()[index];
   const auto opened = co_await Backend::open(settings, endpoint, pool, nullptr, deadline);
   if (!opened.backend) co_return failed(opened.failure, opened.error, opened.code);
@@ -164,7 +191,47 @@ Task<Outcome> MongoStanding::Impl::check(SteadyTime deadline) {
   auto outcome = outcome_of(member, *hello);
   if (outcome.failure == Failure::unfit) outcome.failure = Failure::none;
   outcome.latency = std::chrono::duration_cast<milliseconds>(std::chrono::steady_clock::now() - started);
+  if (backend == asked && !questioning && last_question + between_questions <= std::chrono::steady_clock::now()) {
+    questioning = true;
+    spawn_named(home, question(era), "question to the database", self);
+  }
+  // One that did not answer is given the time that is left to do so now.
+  while (questioning && !unwell.empty() && std::chrono::steady_clock::now() < deadline) co_await answered.wait();
+  if (outcome.ok() && !unwell.empty()) outcome = failed(Failure::unreachable, unwell);
   co_return outcome;
+}
+
+Task<> MongoStanding::Impl::question(std::uint64_t in_era) {
+  const auto self = shared_from_this();
+  last_question = std::chrono::steady_clock::now();
+  const auto asked = member;
+  const auto of = backend;
+  auto trouble = co_await put_question(in_era);
+  questioning = false;
+  if (era != in_era || backend != of) co_return;
+  unwell = std::move(trouble);
+  answered.notify();
+  if (!unwell.empty()) hooks.doubt(asked, unwell);
+}
+
+/// A sentence where the member's database does not answer.
+Task<std::string> MongoStanding::Impl::put_question(std::uint64_t in_era) {
+  const auto limit = std::chrono::steady_clock::now() + hooks.question_time();
+  const auto address = members.hosts()[member];
+  const auto name = " (" + address.to_string() + ")";
+  if (!questioner || !questioner->is_quiet()) {
+    auto opened = co_await Backend::open(settings, address, pool, settings->own, limit);
+    if (!opened.backend) co_return opened.error;
+    if (era != in_era) co_return std::string();
+    questioner = std::move(opened.backend);
+  }
+  const auto used = questioner;
+  Deadline end(home, limit, [used] { used->close(); });
+  const auto body = co_await used->run(question_of(*settings->own));
+  if (end.expired()) co_return "the database does not answer in time" + name;
+  // The loss of a connection is told by the standing one.
+  const auto trouble = body ? trouble_of(*body) : std::string();
+  co_return trouble.empty() ? trouble : "the database does not answer: " + trouble + name;
 }
 
 Task<> MongoStanding::Impl::ask(std::shared_ptr<Backend> of, std::shared_ptr<Ask> into) {
@@ -186,7 +253,7 @@ Task<> MongoStanding::Impl::survey(std::size_t except) {
     static_cast<void>(outcome);  // what it said is with the members
   }
   members.all_asked();
-  learnt();
+  hooks.learnt();
 }
 
 /// Tells of the end of the standing connection. While an exchange is under way its own error tells.
@@ -212,9 +279,9 @@ Task<> MongoStanding::Impl::watch(std::shared_ptr<Backend> watched, std::uint64_
   }
 }
 
-MongoStanding::MongoStanding(Executor home, std::shared_ptr<const BackendSettings> settings, Members& members, BufferPool& pool, Seek seek,
-                             std::function<void()> learnt)
-    : impl_(std::make_shared<Impl>(std::move(home), std::move(settings), members, pool, std::move(seek), std::move(learnt))) {
+MongoStanding::MongoStanding(Executor home, std::shared_ptr<const BackendSettings> settings, Members& members, BufferPool& pool,
+                             Hooks hooks)
+    : impl_(std::make_shared<Impl>(std::move(home), std::move(settings), members, pool, std::move(hooks))) {
   impl_->owner = this;
 }
 

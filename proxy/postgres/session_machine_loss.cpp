@@ -91,7 +91,7 @@ std::vector<SessionMachine::Segment> SessionMachine::take_segments() {
   Segment current;
   current.failed = tracker_.failed();
   bool copying = tracker_.copying_in();
-  bool open = tracker_.segment_open();
+  bool open = tracker_.client_segment_open();
   if (replay_) {
     // A second run that did not come as far as the first: what counts is what the client had then.
     if (!replay_->caught_up) {

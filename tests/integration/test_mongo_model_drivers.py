@@ -14,7 +14,7 @@ from support.waiting import wait_for
 pytestmark = pytest.mark.fault_free
 
 
-@pytest.mark.parametrize("name", ["node", "go", "java"])
+@pytest.mark.parametrize("name", ["motor", "c", "node", "go", "java"])
 def test_a_driver_works_through_a_stepdown_and_a_kill(name):
     arguments, environment = command(name)
     with ModelSet("--members", 3) as model, MongoClient(model.uri()) as client:

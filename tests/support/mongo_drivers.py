@@ -17,6 +17,15 @@ def _pymongo():
     return [sys.executable, str(HERE / "mongo_pymongo" / "survivor.py")], {}
 
 
+def _motor():
+    return [sys.executable, str(HERE / "mongo_motor" / "survivor.py")], {}
+
+
+def _c():
+    assert (BUILT / "mongo_c" / "survivor").exists()
+    return [str(BUILT / "mongo_c" / "survivor")], {}
+
+
 def _node():
     assert (BUILT / "mongo_node" / "node_modules" / "mongodb").exists()
     return [_required("node"), str(HERE / "mongo_node" / "survivor.js")], {"NODE_PATH": str(BUILT / "mongo_node" / "node_modules")}
@@ -45,7 +54,7 @@ def _required(program):
 
 # Rust's is built, and so runs, only with HOLDFAST_SUITES=all: it takes minutes to compile.
 ALL = os.environ.get("HOLDFAST_SUITES") == "all"
-DRIVERS = {"pymongo": _pymongo, "node": _node, "go": _go, "java": _java, **({"rust": _rust} if ALL else {})}
+DRIVERS = {"pymongo": _pymongo, "motor": _motor, "c": _c, "node": _node, "go": _go, "java": _java, **({"rust": _rust} if ALL else {})}
 
 
 def command(name):

@@ -1,7 +1,10 @@
 """Waiting for a condition with a deadline, so that no test sleeps a guessed time. Knows nothing of what is waited for."""
 
+import fcntl
+import pathlib
 import random
 import socket
+import tempfile
 import time
 
 
@@ -26,7 +29,21 @@ def wait_for(condition, deadline=10.0, what=None, interval=0.02):
         time.sleep(interval)
 
 
-_taken = set()
+_taken = {}  # port → its file, locked for as long as this process lives
+
+
+def _take(port):
+    """Keeps other tests that run beside this one from taking the port too, though nobody listens there at the moment."""
+    folder = pathlib.Path(tempfile.gettempdir()) / "holdfast-test-ports"
+    folder.mkdir(exist_ok=True)
+    lock = open(folder / str(port), "ab")  # pylint: disable=consider-using-with
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        return False
+    _taken[port] = lock
+    return True
 
 
 def free_port():
@@ -44,6 +61,6 @@ def free_port():
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
-        _taken.add(port)
-        return port
+        if _take(port):
+            return port
     raise AssertionError("no free port between 15000 and 31000")

@@ -185,23 +185,27 @@ TEST(ConnectionKeys, an_id_holds_letters_digits_and_a_few_marks) {
 }
 
 TEST(ConnectionKeys, of_mongodb_are_known_there) {
-  const auto config = good(mongodb("    face: mongos\n    upgrade_writes: off\n    pool: shared\n    pool_max: 5\n    pool_idle_timeout: 1m\n"
+  const auto config = good(mongodb("    face: mongos\n    upgrade_writes: off\n    pool: session\n    pool_max: 5\n    pool_idle_timeout: 1m\n"
                                    "    replay: off\n    replay_time_limit: 5s\n"));
   const auto& connection = config.connections[0];
   EXPECT_EQ(connection.type, ConnectionType::mongodb);
   EXPECT_EQ(connection.face, MongoFace::mongos);
+  EXPECT_FALSE(connection.upgrade_writes);
+  EXPECT_EQ(connection.pool, MongoPool::session);
   EXPECT_EQ(connection.pool_max, 5U);
   EXPECT_EQ(connection.pool_idle_timeout, 1min);
   EXPECT_FALSE(connection.replay);
   EXPECT_EQ(connection.replay_time_limit, 5s);
   const auto defaults = good(mongodb("")).connections[0];
   EXPECT_EQ(defaults.face, MongoFace::automatic);
+  EXPECT_TRUE(defaults.upgrade_writes);
+  EXPECT_EQ(defaults.pool, MongoPool::shared);
   EXPECT_EQ(defaults.pool_max, 100U);
   EXPECT_EQ(defaults.pool_idle_timeout, 10min);
 }
 
-TEST(ConnectionKeys, what_mongodb_does_not_have_yet_is_a_mistake_and_not_passed_over) {
-  for (const char* line : {"pool: session", "upgrade_writes: on", "auth: scram", "auth_query: {sql: SELECT, user: a, password_env: X}",
+TEST(ConnectionKeys, what_mongodb_does_not_have_is_a_mistake_and_not_passed_over) {
+  for (const char* line : {"pool: none", "upgrade_writes: maybe", "auth: scram", "auth_query: {sql: SELECT, user: a, password_env: X}",
                            "users: [{name: b, scram: \"SCRAM-SHA-1$4096:c2FsdA==$AAAA:AAAA\"}]"}) {
     EXPECT_FALSE(mistakes(mongodb("    " + std::string(line) + "\n")).empty()) << line;
   }

@@ -196,5 +196,75 @@ TEST(MongoCommand, a_body_that_breaks_off_is_never_one_to_repeat) {
   }
 }
 
+/// A write whose body holds `more` besides its one statement.
+std::string unnumbered(std::string_view database, std::string_view collection, const std::string& more = std::string(empty_document), bool multi = false) {
+  Writer writer;
+  writer.text("update", collection).array("updates", list_of({statement(multi)})).document("lsid", session_id());
+  static_cast<void>(for_each(more, [&](const Element& field) {
+    writer.raw(field.raw);
+    return true;
+  }));
+  return writer.text("$db", database).finish();
+}
+
+TEST(MongoCommand, a_write_without_a_number_may_be_given_one) {
+  const auto may = [](const std::string& body, std::uint32_t flags = 0) {
+    Given given(body);
+    given.message.flags = flags;
+    return may_be_numbered(given.message, given.command);
+  };
+  EXPECT_TRUE(may(unnumbered("app", "c")));
+  EXPECT_TRUE(may(unnumbered("admin", "c")));
+  EXPECT_TRUE(may(write_body("insert", "documents", {std::string(empty_document), std::string(empty_document)}, false)));
+  EXPECT_FALSE(may(write_body("update", "updates", {statement(false)}))) << "it has one";
+  EXPECT_FALSE(may(unnumbered("app", "c", std::string(empty_document), true))) << "changes many";
+  EXPECT_FALSE(may(write_body("update", "updates", {statement(false), statement(true)}, false))) << "one of the batch changes many";
+  EXPECT_FALSE(may(write_body("delete", "deletes", {deletion(0)}, false)));
+  EXPECT_TRUE(may(write_body("delete", "deletes", {deletion(1)}, false)));
+  EXPECT_FALSE(may(unnumbered("app", "c"), flag::more_to_come)) << "nobody waits for the answer";
+  EXPECT_FALSE(may(named("find")));
+  EXPECT_FALSE(may(named("insert"))) << "without a statement";
+  for (const char* database : {"local", "config"}) EXPECT_FALSE(may(unnumbered(database, "c"))) << database;
+  EXPECT_FALSE(may(unnumbered("admin", "system.users")));
+  Writer none, unacknowledged, transaction;
+  unacknowledged.document("writeConcern", none.int32("w", 0).finish());
+  EXPECT_FALSE(may(unnumbered("app", "c", unacknowledged.finish())));
+  EXPECT_FALSE(may(unnumbered("app", "c", transaction.boolean("autocommit", false).finish())));
+}
+
+TEST(MongoCommand, a_bulk_write_may_be_given_a_number_where_all_its_namespaces_take_one) {
+  const auto may = [](const std::vector<std::string>& namespaces, bool in_sequence) {
+    std::string infos;
+    std::vector<std::string> list;
+    for (const auto& each : namespaces) {
+      Writer info;
+      list.push_back(info.text("ns", each).finish());
+      infos += list.back();
+    }
+    Writer insertion, writer;
+    const auto operation = insertion.int32("insert", 0).document("document", std::string(empty_document)).finish();
+    writer.int32("bulkWrite", 1).array("ops", list_of({operation}));
+    if (!in_sequence) writer.array("nsInfo", list_of(list));
+    Given given(writer.text("$db", "admin").finish(), in_sequence ? std::vector<Sequence>{{"nsInfo", infos}} : std::vector<Sequence>{});
+    return may_be_numbered(given.message, given.command);
+  };
+  for (const bool in_sequence : {false, true}) {
+    EXPECT_TRUE(may({"app.a", "app.b.c"}, in_sequence));
+    EXPECT_FALSE(may({"app.a", "config.b"}, in_sequence));
+    EXPECT_FALSE(may({"app.system.views"}, in_sequence));
+  }
+}
+
+TEST(MongoCommand, a_number_of_ours_comes_with_a_session_of_ours_and_the_statements_stay) {
+  const auto body = body_of_numbered_write(unnumbered("app", "c"), "fedcba9876543210", 7);
+  const Given given(body);
+  EXPECT_EQ(given.command.session, "fedcba9876543210");
+  EXPECT_EQ(given.command.transaction_number, 7);
+  EXPECT_EQ(given.command.statements, 1U);
+  EXPECT_EQ(given.command.database, "app");
+  EXPECT_TRUE(is_deduplicated(given.command));
+  EXPECT_EQ(find(body, "updates")->raw, find(unnumbered("app", "c"), "updates")->raw);
+}
+
 }  // namespace
 }  // namespace holdfast::mongo

@@ -434,5 +434,26 @@ TEST(lost_state, is_one_error_where_the_configuration_says_so) {
   script.expect_to_server("Q:SELECT a FROM t");
 }
 
+TEST(session_machine, tells_a_rollback_nothing_of_a_parse_of_ours_that_was_lost_in_front_of_it) {
+  SessionScript script;
+  script.client_sends(parse("rb", "ROLLBACK") + sync());
+  script.server_sends(parsed + ready('I'));
+  script.server_closes();
+  script.client_sends(query("BEGIN"));
+  ASSERT_TRUE(script.attach());
+  script.server_sends(complete("BEGIN") + ready('T'));
+  script.client_sends(query("SELECT 1/0"));
+  script.server_sends(error("22012") + ready('E'));
+  script.to_client();
+  script.to_server();
+  // The driver uses what it has prepared; the backend is lost after the Parse of ours, before the Bind.
+  auto bytes = bind("rb") + execute() + sync();
+  EXPECT_EQ(script.machine.on_client_bytes({bytes.data(), bytes.size()}).consume, 0U);
+  EXPECT_EQ(brief_requests(script.machine.server_output), "P:rb");
+  script.server_closes();
+  script.client_sends(bytes);
+  script.expect_to_client("2 C:ROLLBACK ZI");
+}
+
 }  // namespace
 }  // namespace holdfast::proxy::postgres::test
