@@ -12,6 +12,7 @@
 #include "admin/metrics.hpp"
 #include "admin/settings_json.hpp"
 #include "config/config.hpp"
+#include "proxy/capability_types.hpp"
 #include "proxy/task.hpp"
 #include "proxy/upstream_types.hpp"
 
@@ -22,6 +23,7 @@ struct ConnectionView {
   config::ConnectionType type = config::ConnectionType::postgres;
   proxy::UpstreamStatus status;
   SessionCounts sessions;
+  std::optional<proxy::Capabilities> capabilities;
 };
 
 struct Readiness {

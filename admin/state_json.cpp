@@ -27,6 +27,22 @@ json::value latency_or_null(const std::optional<proxy::microseconds>& latency) {
   return hundredths % 100 == 0 ? json::value(hundredths / 100) : json::value(static_cast<double>(hundredths) / 100);
 }
 
+json::object capabilities_object(const proxy::Capabilities& capabilities) {
+  json::array members;
+  for (const auto& member : capabilities.members) {
+    members.push_back(json::object{
+        {"address", valid_utf8(member.address)},
+        {"product", text_or_null(member.product)},
+        {"version", text_or_null(member.version)},
+        {"minWireVersion", member.wire_min},
+        {"maxWireVersion", member.wire_max},
+        {"deduplicates", member.reason.empty()},
+        {"reason", text_or_null(member.reason)},
+    });
+  }
+  return {{"kind", text_or_null(capabilities.kind)}, {"deduplicates", capabilities.deduplicates}, {"members", std::move(members)}};
+}
+
 json::object state_object(const ConnectionView& view) {
   const auto& status = view.status;
   json::array endpoints;
@@ -38,7 +54,7 @@ json::object state_object(const ConnectionView& view) {
         {"latencyMs", latency_or_null(endpoint.latency)},
     });
   }
-  return {
+  json::object state{
       {"connectionId", status.connection},
       {"type", view.type == config::ConnectionType::postgres ? "postgres" : "mongodb"},
       // A paused connection keeps its standing connection: it is connected, whatever its clients are made to wait for.
@@ -57,6 +73,8 @@ json::object state_object(const ConnectionView& view) {
                                 {"waiting", view.sessions.waiting}}},
       {"since", iso_time(status.since)},
   };
+  if (view.capabilities) state["capabilities"] = capabilities_object(*view.capabilities);
+  return state;
 }
 
 /// Bytes of the UTF-8 sequence that `text` begins with; 0 where it begins with none (RFC 3629, section 4).

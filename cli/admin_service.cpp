@@ -23,6 +23,7 @@ struct AdminService::Impl final : admin::Source {
     shown.type = connection.type();
     shown.status = co_await connection.upstream().status();
     shown.sessions = co_await connection.sessions();
+    shown.capabilities = co_await connection.capabilities();
     co_return shown;
   }
 

@@ -73,9 +73,21 @@ struct PostgresUri {
 /// How the proxy itself logs in. `negotiated`: the best that the server has for the user.
 enum class MongoMechanism { negotiated, scram_sha_256, scram_sha_1, x509 };
 
+/// Of a mongodb+srv:// URI: where DNS has the hosts.
+struct MongoSrv {
+  std::string host;               // the name in the URI, in lower case
+  std::string service = "mongodb";
+  std::uint32_t hosts_max = 0;    // 0: all
+  bool auth_source_said = false;  // the URI has an authSource, so DNS has none to say
+  bool operator==(const MongoSrv&) const = default;
+  /// What is looked up: _mongodb._tcp.HOST.
+  [[nodiscard]] std::string name() const { return "_" + service + "._tcp." + host; }
+};
+
 /// A connection string of MongoDB's drivers, taken apart (MongoDB manual, "Connection Strings").
 struct MongoUri {
-  std::vector<HostPort> hosts;  // at least one
+  std::vector<HostPort> hosts;  // at least one; with `srv` its name stands in for them until they are looked up
+  std::optional<MongoSrv> srv;
   std::string user;             // empty: no login
   Secret password;
   std::string auth_database;    // authSource, or what stands in its place
@@ -87,6 +99,8 @@ struct MongoUri {
   bool tls_verify_host = true;   // the name; tlsAllowInvalidHostnames=true turns it off
   std::string tls_ca_file;       // empty: the system's store
   std::string tls_certificate_key_file;  // of ours, both in one file; empty: none
+  std::vector<std::string> compressors;  // zstd, zlib, snappy, the most wanted first; empty: nothing is compressed
+  int zlib_level = -1;                   // 0 to 9; -1: zlib's own choice
   std::string application_name;
   std::optional<milliseconds> connect_timeout;
   bool operator==(const MongoUri&) const = default;

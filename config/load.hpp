@@ -52,8 +52,12 @@ struct Loaded {
 [[nodiscard]] std::optional<ListenAddress> parse_listen(std::string_view text, std::string& error);
 /// A `postgres://` or `postgresql://` URI as libpq reads it; `error` gets a sentence on failure, which never quotes the password.
 [[nodiscard]] std::optional<PostgresUri> parse_postgres_uri(std::string_view text, std::string& error);
-/// A `mongodb://` connection string as drivers read it; `error` gets a sentence on failure, which never quotes the password.
+/// A `mongodb://` or `mongodb+srv://` connection string as drivers read it; `error` gets a sentence on failure, which never quotes the password.
 [[nodiscard]] std::optional<MongoUri> parse_mongo_uri(std::string_view text, std::string& error);
+/// A mongodb+srv:// URI with the hosts and options that DNS has for it: SRV records, of which the first `hosts_max` are taken, and the
+/// TXT records of its host. `error` gets a sentence where they are not what they may be.
+[[nodiscard]] std::optional<MongoUri> with_seeds(MongoUri uri, const std::vector<HostPort>& targets, const std::vector<std::string>& texts,
+                                                 std::string& error);
 /// The content of a file without its last line break; a sentence in `error` where it cannot be read.
 [[nodiscard]] std::optional<std::string> read_secret_file(const std::string& path, std::string& error);
 /// The URI with its password replaced by `***`, for display.

@@ -21,7 +21,9 @@ constexpr std::array driver_options{
     "heartbeatfrequencyms", "localthresholdms", "maxidletimems", "maxpoolsize", "maxconnecting", "maxstalenessseconds",
     "minpoolsize", "readconcernlevel", "readpreference", "readpreferencetags", "retryreads", "retrywrites",
     "serverselectiontimeoutms", "serverselectiontryonce", "servermonitoringmode", "sockettimeoutms", "timeoutms",
-    "uuidrepresentation", "w", "waitqueuetimeoutms", "wtimeoutms", "journal", "compressors", "zlibcompressionlevel"};
+    "uuidrepresentation", "w", "waitqueuetimeoutms", "wtimeoutms", "journal"};
+
+constexpr std::array<std::string_view, 3> compressors{"zstd", "zlib", "snappy"};
 
 std::string lower(std::string_view text) {
   std::string out(text);
@@ -34,10 +36,10 @@ class Parser {
   explicit Parser(std::string& error) : error_(error) {}
 
   std::optional<MongoUri> parse(std::string_view text) {
-    constexpr std::string_view scheme = "mongodb://";
-    if (text.starts_with("mongodb+srv://")) return fail("mongodb+srv:// is not served yet: name the hosts in a mongodb:// URI");
-    if (!text.starts_with(scheme)) return fail("a MongoDB URI begins with mongodb:// or mongodb+srv://");
-    text.remove_prefix(scheme.size());
+    constexpr std::string_view scheme = "mongodb://", srv_scheme = "mongodb+srv://";
+    if (text.starts_with(srv_scheme)) uri_.srv.emplace();
+    if (!uri_.srv && !text.starts_with(scheme)) return fail("a MongoDB URI begins with mongodb:// or mongodb+srv://");
+    text.remove_prefix(uri_.srv ? srv_scheme.size() : scheme.size());
     // A password may hold no '/', '?' or '@' unescaped, so the login ends at the last '@' before the first of the others.
     const auto end = std::min(text.find_first_of("/?"), text.size());
     auto authority = text.substr(0, end);
@@ -46,7 +48,7 @@ class Parser {
       if (!take_user(authority.substr(0, at))) return std::nullopt;
       authority.remove_prefix(at + 1);
     }
-    if (!take_hosts(authority)) return std::nullopt;
+    if (!(uri_.srv ? take_srv_host(authority) : take_hosts(authority))) return std::nullopt;
     if (rest.starts_with('/')) {
       rest.remove_prefix(1);
       const auto database = rest.substr(0, rest.find('?'));
@@ -91,6 +93,22 @@ class Parser {
       if (comma == std::string_view::npos) return true;
       text.remove_prefix(comma + 1);
     }
+  }
+
+  /// "Initial DNS Seedlist Discovery" specification.
+  bool take_srv_host(std::string_view text) {
+    std::string host;
+    if (!decoded(text, host)) return false;
+    if (host.find_first_of(",:[/") != std::string::npos) return fail("a mongodb+srv:// URI names one host, without a port"), false;
+    if (host.ends_with('.')) host.pop_back();
+    const bool empty_part = host.empty() || host.front() == '.' || host.find("..") != std::string::npos;
+    if (empty_part || std::ranges::count(host, '.') < 2) {
+      return fail("the host of a mongodb+srv:// URI needs at least three parts, as in db.example.com"), false;
+    }
+    uri_.srv->host = lower(host);
+    uri_.hosts.push_back({uri_.srv->host, usual_port});
+    uri_.tls = true;
+    return true;
   }
 
   bool take_host(std::string_view text) {
@@ -164,18 +182,58 @@ class Parser {
       if (!flag(name, value, ignored)) return false;
       return !ignored || (fail("loadBalanced=true is not served as an upstream"), false);
     }
+    if (key == "srvservicename" || key == "srvmaxhosts") return set_srv(name, value);
     if (key == "authmechanism") return set_mechanism(value);
+    if (key == "compressors") return set_compressors(value);
+    if (key == "zlibcompressionlevel") {
+      long level = 0;
+      if (!number(value, level) || level < -1 || level > 9) return fail(name + " must be a number from -1 to 9"), false;
+      uri_.zlib_level = static_cast<int>(level);
+      return true;
+    }
     if (key == "connecttimeoutms") {
       long milli = 0;
-      const auto [end, failed] = std::from_chars(value.data(), value.data() + value.size(), milli);
-      if (failed != std::errc{} || end != value.data() + value.size() || milli < 0) {
-        return fail(name + " must be a number of milliseconds"), false;
-      }
+      if (!number(value, milli) || milli < 0) return fail(name + " must be a number of milliseconds"), false;
       if (milli > 0) uri_.connect_timeout = milliseconds(milli);
       return true;
     }
     if (std::ranges::find(driver_options, key) != driver_options.end()) return true;
     return fail("the option \"" + name + "\" of a MongoDB URI is unknown or not served"), false;
+  }
+
+  static bool number(const std::string& value, long& into) {
+    const auto* end = value.data() + value.size();
+    const auto [stop, failed] = std::from_chars(value.data(), end, into);
+    return failed == std::errc{} && stop == end;
+  }
+
+  bool set_srv(const std::string& name, const std::string& value) {
+    if (!uri_.srv) return fail(name + " goes with mongodb+srv:// only"), false;
+    if (lower(name) == "srvmaxhosts") {
+      long most = 0;
+      if (!number(value, most) || most < 0 || most > 1000) return fail(name + " must be a number from 0 to 1000"), false;
+      uri_.srv->hosts_max = static_cast<std::uint32_t>(most);
+      return true;
+    }
+    const auto allowed = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-'; };
+    if (value.empty() || value.size() > 15 || !std::ranges::all_of(lower(value), allowed)) {
+      return fail(name + " must be a service's name: up to 15 letters, digits and hyphens"), false;
+    }
+    uri_.srv->service = value;
+    return true;
+  }
+
+  bool set_compressors(std::string_view list) {
+    uri_.compressors.clear();
+    while (!list.empty()) {
+      const auto name = list.substr(0, list.find(','));
+      list.remove_prefix(std::min(list.size(), name.size() + 1));
+      if (std::ranges::find(compressors, name) == compressors.end()) {
+        return fail("compressors must be a list of zstd, zlib and snappy"), false;
+      }
+      if (std::ranges::find(uri_.compressors, name) == uri_.compressors.end()) uri_.compressors.emplace_back(name);
+    }
+    return true;
   }
 
   bool set_mechanism(const std::string& value) {
@@ -188,6 +246,11 @@ class Parser {
   bool conclude() {
     uri_.auth_database = !auth_source_.empty() ? auth_source_ : !database_.empty() ? database_ : "admin";
     if (uri_.direct && uri_.hosts.size() > 1) return fail("directConnection=true goes with one host only"), false;
+    if (uri_.srv) {
+      uri_.srv->auth_source_said = !auth_source_.empty();
+      if (uri_.direct) return fail("directConnection=true does not go with mongodb+srv://"), false;
+      if (uri_.srv->hosts_max > 0 && !uri_.replica_set.empty()) return fail("srvMaxHosts does not go with replicaSet"), false;
+    }
     if (tls_said_ && !uri_.tls && tls_meant_) return fail("tls=false does not go with other tls options"), false;
     uri_.tls = uri_.tls || tls_meant_;
     if (uri_.mechanism != MongoMechanism::x509) return true;

@@ -64,6 +64,7 @@ std::vector<std::string> named_files(const Sources& sources, const Config& confi
     add_tls(connection.tls, files);
     const auto& uri = connection.postgres;
     files.insert({uri.sslrootcert == "system" ? "" : uri.sslrootcert, uri.sslcert, uri.sslkey, uri.sslcrl});
+    files.insert({connection.mongo.tls_ca_file, connection.mongo.tls_certificate_key_file});
   }
   return without_the_empty(std::move(files));
 }

@@ -3,10 +3,12 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "config/config.hpp"
+#include "proxy/capability_types.hpp"
 #include "proxy/counters.hpp"
 #include "proxy/inherited_types.hpp"
 #include "proxy/session_types.hpp"
@@ -44,6 +46,9 @@ class Connection {
   [[nodiscard]] virtual std::vector<const ConnectionCounters*> counters() const = 0;
   /// Why sessions cannot be restored, by reason, over all workers.
   virtual Task<std::vector<std::pair<std::string, std::uint64_t>>> protection() = 0;
+  /// What the upstream does with a write that is sent again; none where the protocol has nothing of the kind. Resumes on the
+  /// caller's executor.
+  virtual Task<std::optional<Capabilities>> capabilities() { co_return std::nullopt; }
 };
 
 }  // namespace holdfast::proxy

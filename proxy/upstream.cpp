@@ -323,6 +323,10 @@ void Upstream::add_endpoint(config::HostPort endpoint) {
   impl_->post([endpoint = std::move(endpoint)](UpstreamMachine& machine) { machine.add_endpoint(endpoint, now()); });
 }
 
+void Upstream::rename_endpoint(std::size_t endpoint, config::HostPort address) {
+  impl_->post([endpoint, address = std::move(address)](UpstreamMachine& machine) { machine.rename_endpoint(endpoint, address); });
+}
+
 void Upstream::retire(std::size_t endpoint, bool retired) {
   impl_->post([endpoint, retired](UpstreamMachine& machine) { machine.retire(endpoint, retired); });
 }

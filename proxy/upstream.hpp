@@ -80,6 +80,8 @@ class Upstream {
 
   /// One more endpoint, which has been found out: it gets the next index.
   void add_endpoint(config::HostPort endpoint);
+  /// An endpoint whose address has been found out; what is known of it is of this one.
+  void rename_endpoint(std::size_t endpoint, config::HostPort address);
   /// An endpoint that does not belong to the upstream any more, or does again.
   void retire(std::size_t endpoint, bool retired);
 

@@ -454,6 +454,10 @@ void UpstreamMachine::add_endpoint(config::HostPort endpoint, SteadyTime now) {
   probe_due(now);
 }
 
+void UpstreamMachine::rename_endpoint(std::size_t endpoint, config::HostPort address) {
+  settings_.endpoints[endpoint] = std::move(address);
+}
+
 void UpstreamMachine::retire(std::size_t endpoint, bool retired) { endpoints_[endpoint].retired = retired; }
 
 // ---- time ----

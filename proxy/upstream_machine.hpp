@@ -85,6 +85,8 @@ class UpstreamMachine {
   void reconfigure(const config::Reconnect& reconnect, const config::Health& health, SteadyTime now);
   /// One more endpoint, which has been found out; it gets the next index.
   void add_endpoint(config::HostPort endpoint, SteadyTime now);
+  /// An endpoint whose address has been found out; what is known of it is of this one.
+  void rename_endpoint(std::size_t endpoint, config::HostPort address);
   /// An endpoint that does not belong to the upstream any more, or does again. It keeps its index, and a standing connection.
   void retire(std::size_t endpoint, bool retired);
   void stop();

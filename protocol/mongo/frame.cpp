@@ -100,6 +100,7 @@ const char* sentence_of(FrameError error) {
     case FrameError::bad_length: return "the message has an impossible length";
     case FrameError::bad_opcode: return "the message has an opcode that is not served";
     case FrameError::compressed: return "the message is compressed, which was not negotiated";
+    case FrameError::bad_compression: return "the compressed message cannot be unpacked";
     case FrameError::bad_checksum: return "the message has a wrong checksum";
     case FrameError::unknown_flag: return "the message has a required flag that is not known";
     case FrameError::bad_query: return "the OP_QUERY message cannot be read";

@@ -36,7 +36,8 @@ enum class FrameError {
   none,
   bad_length,     // under 16 or over the limit
   bad_opcode,     // unknown, or a legacy one that no current server takes
-  compressed,     // nobody has negotiated that
+  compressed,     // to be unpacked first, where that was negotiated
+  bad_compression,
   bad_checksum,
   unknown_flag,
   bad_query,      // OP_QUERY that cannot be read

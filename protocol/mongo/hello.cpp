@@ -28,6 +28,22 @@ struct Flags {
   bool writable = false, secondary = false, arbiter = false, mongos = false, uninitialised = false, hidden = false;
 };
 
+/// Adds the texts of an array.
+void read_texts(const Element& field, std::vector<std::string>& into) {
+  if (field.kind != Kind::array) return;
+  static_cast<void>(for_each(field.bytes, [&](const Element& each) {
+    if (each.kind == Kind::text) into.emplace_back(each.bytes);
+    return true;
+  }));
+}
+
+std::string array_of(const std::vector<std::string>& texts) {
+  Writer list;
+  std::size_t index = 0;
+  for (const auto& each : texts) list.text(std::to_string(index++), each);
+  return list.finish();
+}
+
 void read_member_field(const Element& field, MemberHello& into, Flags& flags) {
   const auto key = field.key;
   const auto text = [&](std::string& to) {
@@ -67,19 +83,10 @@ void read_member_field(const Element& field, MemberHello& into, Flags& flags) {
   if (key == "electionId" && field.kind == Kind::object_id) into.election_id = field.bytes;
   if (key == "topologyVersion") into.topology_version = read_version(field);
   if (key == "speculativeAuthenticate" && field.kind == Kind::document) into.speculative = field.bytes;
-  if (key == "saslSupportedMechs" && field.kind == Kind::array) {
-    static_cast<void>(for_each(field.bytes, [&](const Element& mechanism) {
-      if (mechanism.kind == Kind::text) into.mechanisms.emplace_back(mechanism.bytes);
-      return true;
-    }));
-  }
-  if ((key == "hosts" || key == "passives" || key == "arbiters") && field.kind == Kind::array) {
-    auto& list = key == "arbiters" ? into.arbiters : into.hosts;
-    static_cast<void>(for_each(field.bytes, [&](const Element& host) {
-      if (host.kind == Kind::text) list.emplace_back(host.bytes);
-      return true;
-    }));
-  }
+  if (key == "saslSupportedMechs") read_texts(field, into.mechanisms);
+  if (key == "compression") read_texts(field, into.compressors);
+  if (key == "hosts" || key == "passives") read_texts(field, into.hosts);
+  if (key == "arbiters") read_texts(field, into.arbiters);
 }
 
 void write_version(Writer& writer, const TopologyVersion& version) {
@@ -155,7 +162,8 @@ MemberHello read_member_hello(std::string_view body) {
   return hello;
 }
 
-std::string make_first_hello(std::string_view application, std::string_view mechanisms_of) {
+std::string make_first_hello(std::string_view application, std::string_view mechanisms_of,
+                             const std::vector<std::string>& compressors) {
   Writer name, driver, os, client, hello;
   name.text("name", application.empty() ? std::string_view("holdfast") : application);
   driver.text("name", "holdfast").text("version", "0.1.0");
@@ -163,6 +171,7 @@ std::string make_first_hello(std::string_view application, std::string_view mech
   client.document("application", name.finish()).document("driver", driver.finish()).document("os", os.finish());
   // isMaster, and helloOk with it: a server of any age understands that.
   hello.int32("isMaster", 1).boolean("helloOk", true).document("client", client.finish());
+  if (!compressors.empty()) hello.array("compression", array_of(compressors));
   if (!mechanisms_of.empty()) hello.text("saslSupportedMechs", mechanisms_of);
   return hello.text("$db", "admin").finish();
 }
@@ -230,10 +239,7 @@ std::string make_face_hello(const Face& face, const HelloRequest& request, const
       .int32("maxWireVersion", face.wire_max);
   if (face.kind == FaceKind::standalone) writer.boolean("readOnly", false);
   if (!extras.mechanisms.empty()) {
-    Writer list;
-    std::size_t index = 0;
-    for (const auto& mechanism : extras.mechanisms) list.text(std::to_string(index++), mechanism);
-    writer.array("saslSupportedMechs", list.finish());
+    writer.array("saslSupportedMechs", array_of(extras.mechanisms));
   }
   if (!extras.speculative_answer.empty()) writer.document("speculativeAuthenticate", extras.speculative_answer);
   return writer.real("ok", 1).finish();

@@ -46,22 +46,19 @@ struct MemberHello {
   std::int64_t set_version = 0;
   bool has_set_version = false;
   std::vector<std::string> mechanisms;  // saslSupportedMechs, where that was asked
+  std::vector<std::string> compressors; // of those that were offered to it
   std::string speculative;        // the answer to a login that was sent along, a document; empty: none
   [[nodiscard]] bool bears_data() const {
     return type == Type::standalone || type == Type::primary || type == Type::secondary;
-  }
-  /// Its sessions deduplicate writes by (lsid, txnNumber).
-  [[nodiscard]] bool deduplicates() const {
-    constexpr std::int32_t retryable_writes = 6;
-    return (!set_name.empty() || type == Type::mongos) && session_timeout_minutes && wire_max >= retryable_writes;
   }
 };
 
 [[nodiscard]] MemberHello read_member_hello(std::string_view body);
 
 /// The proxy's own first hello on a connection upstream. Never says `internalClient`: a server then leaves its error labels out.
-/// With `mechanisms_of`, DATABASE.USER, it asks how that user may log in.
-[[nodiscard]] std::string make_first_hello(std::string_view application, std::string_view mechanisms_of = {});
+/// With `mechanisms_of`, DATABASE.USER, it asks how that user may log in. `compressors` are offered, the most wanted first.
+[[nodiscard]] std::string make_first_hello(std::string_view application, std::string_view mechanisms_of = {},
+                                           const std::vector<std::string>& compressors = {});
 /// Every later one: a client may name itself once only.
 [[nodiscard]] std::string make_next_hello();
 /// One that is answered when the member has something new to say, or after this time.

@@ -3,8 +3,10 @@
 
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <utility>
 
+#include "protocol/mongo/document.hpp"
 #include "protocol/mongo/frame.hpp"
 #include "proxy/mongo/upstream_login.hpp"
 #include "proxy/waiting.hpp"
@@ -18,7 +20,8 @@ Task<std::string> Backend::read_frame(std::size_t& length) {
     const auto data = in_.data();
     if (length == 0 && data.size() >= wire::header_size) {
       wire::Header header;
-      if (const auto error = wire::parse_header(data, header); error != wire::FrameError::none) {
+      const auto error = wire::parse_header(data, header);
+      if (error != wire::FrameError::none && !(error == wire::FrameError::compressed && compressor_)) {
         co_return std::string(wire::sentence_of(error));
       }
       length = want = header.length;
@@ -32,8 +35,11 @@ Task<std::string> Backend::read_frame(std::size_t& length) {
 Task<Backend::Exchange> Backend::exchange(std::string_view request) {
   rest();
   Exchange done;
-  const auto [size, error] = co_await stream_->write(request);
-  done.written = size == request.size();
+  std::string packed;
+  if (compressor_ && wire::may_be_compressed(request)) packed = wire::compress(request, *compressor_, zlib_level_);
+  const auto bytes = packed.empty() ? request : std::string_view(packed);
+  const auto [size, error] = co_await stream_->write(bytes);
+  done.written = size == bytes.size();
   if (error) {
     sound_ = false;
     done.error = error.message();
@@ -48,6 +54,14 @@ Task<Backend::Exchange> Backend::exchange(std::string_view request) {
   held_ = length;
   done.frame = in_.data().substr(0, length);
   wire::Header asked, answered;
+  if (wire::parse_header(done.frame, answered) == wire::FrameError::compressed) {
+    if (const auto wrong = wire::decompress(done.frame, unpacked_); wrong != wire::FrameError::none) {
+      sound_ = false;
+      done.error = wire::sentence_of(wrong);
+      co_return done;
+    }
+    done.frame = unpacked_;
+  }
   const bool related = wire::parse_header(request, asked) == wire::FrameError::none &&
                        wire::parse_header(done.frame, answered) == wire::FrameError::none &&
                        asked.request_id == answered.response_to;
@@ -69,13 +83,28 @@ Task<std::optional<std::string>> Backend::run(std::string body) {
   co_return std::string(reply.body);
 }
 
-Task<std::optional<wire::MemberHello>> Backend::hello(std::string_view application, std::string_view mechanisms_of) {
-  // GCC 12 destroys what a condition chooses within a co_await twice: chosen before.
-  auto question = named_ ? wire::make_next_hello() : wire::make_first_hello(application, mechanisms_of);
-  named_ = true;
-  const auto body = co_await run(std::move(question));
+Task<std::optional<wire::MemberHello>> Backend::say(std::string hello) {
+  const auto body = co_await run(std::move(hello));
   if (!body) co_return std::nullopt;
   co_return wire::read_member_hello(*body);
+}
+
+Task<std::optional<wire::MemberHello>> Backend::hello() { return say(wire::make_next_hello()); }
+
+void Backend::negotiate(const config::MongoUri& uri, const wire::MemberHello& hello) {
+  const auto taken = [&](const auto& name) { return std::ranges::find(hello.compressors, name) != hello.compressors.end(); };
+  const auto found = std::ranges::find_if(uri.compressors, taken);
+  if (found != uri.compressors.end()) compressor_ = wire::compressor_named(*found);
+  zlib_level_ = uri.zlib_level;
+}
+
+Task<std::optional<wire::Build>> Backend::build(SteadyTime deadline) {
+  const auto executor = co_await asio::this_coro::executor;
+  Deadline limit(executor, deadline, [this] { close(); });
+  wire::Writer question;
+  question.int32("buildInfo", 1).text("$db", "admin");
+  const auto body = co_await run(question.finish());
+  co_return body ? wire::read_build(*body) : std::nullopt;
 }
 
 bool Backend::is_quiet() {
@@ -115,10 +144,10 @@ Task<Backend::Opened> Backend::open(std::shared_ptr<const BackendSettings> setti
   opened.backend = std::make_unique<Backend>(std::move(connected.stream), pool);
   Deadline limit(executor, deadline, [stream] { stream->close(); });
   const auto name = address.to_string();
-  if (settings->tls) {
+  if (const auto tls = settings->tls) {  // a copy: a reload may replace it meanwhile
     using HostCheck = Stream::HostCheck;
     const bool checked = settings->uri.tls_verify && settings->uri.tls_verify_host;
-    const auto error = co_await stream->start_tls_client(*settings->tls, address.host, checked ? HostCheck::on : HostCheck::off);
+    const auto error = co_await stream->start_tls_client(*tls, address.host, checked ? HostCheck::on : HostCheck::off);
     if (error) {
       fail(Failure::unreachable, (limit.expired() ? "timed out in the TLS handshake" : "TLS: " + error.message()) + (" (" + name + ")"));
       co_return opened;
@@ -126,7 +155,8 @@ Task<Backend::Opened> Backend::open(std::shared_ptr<const BackendSettings> setti
   }
   const bool logs_in = as && !as->is_nobody();
   const auto mechanisms_of = logs_in && !as->user.empty() ? as->name() : std::string();
-  const auto hello = co_await opened.backend->hello(settings->uri.application_name, mechanisms_of);
+  const auto hello =
+      co_await opened.backend->say(wire::make_first_hello(settings->uri.application_name, mechanisms_of, settings->uri.compressors));
   if (!hello || !hello->ok) {
     const auto why = limit.expired() ? "timed out saying hello" : hello ? hello->error : "no answer to hello";
     // A server that answers and says no is about to end or has just begun.
@@ -134,6 +164,7 @@ Task<Backend::Opened> Backend::open(std::shared_ptr<const BackendSettings> setti
     co_return opened;
   }
   opened.hello = *hello;
+  opened.backend->negotiate(settings->uri, *hello);
   if (logs_in) {
     const auto result = co_await log_in(*opened.backend, as, hello->mechanisms);
     if (!result.error.empty()) {

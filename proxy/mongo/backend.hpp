@@ -8,6 +8,8 @@
 #include <utility>
 
 #include "config/config.hpp"
+#include "protocol/mongo/capability.hpp"
+#include "protocol/mongo/compression.hpp"
 #include "protocol/mongo/hello.hpp"
 #include "protocol/read_buffer.hpp"
 #include "proxy/mongo/login.hpp"
@@ -50,11 +52,16 @@ class Backend {
   Task<Exchange> exchange(std::string_view request);
   /// Sends a body of ours to the database `admin` and gives the body of the reply; none where that fails.
   Task<std::optional<std::string>> run(std::string body);
-  /// `mechanisms_of` is asked for in the first one only.
-  Task<std::optional<wire::MemberHello>> hello(std::string_view application, std::string_view mechanisms_of = {});
+  /// Asks once more what it is.
+  Task<std::optional<wire::MemberHello>> hello();
+  /// What the server is; none where it does not say. Ends at `deadline`, and the connection with it.
+  Task<std::optional<wire::Build>> build(SteadyTime deadline);
 
   /// Lets go of the last reply, and of its memory.
-  void rest() { in_.consume(std::exchange(held_, 0)); }
+  void rest() {
+    in_.consume(std::exchange(held_, 0));
+    unpacked_ = std::string();
+  }
   /// Nothing has come that nobody asked for, not even an end. Costs a system call.
   [[nodiscard]] bool is_quiet();
   /// It can be used again.
@@ -68,13 +75,18 @@ class Backend {
 
  private:
   Task<std::string> read_frame(std::size_t& length);
+  Task<std::optional<wire::MemberHello>> say(std::string hello);
+  /// From here on packs what may be packed, by the first of ours that the server takes too.
+  void negotiate(const config::MongoUri& uri, const wire::MemberHello& hello);
 
   std::unique_ptr<Stream> stream_;
   ReadBuffer in_;
   std::size_t held_ = 0;  // of in_: the reply that was given out last
   std::int32_t last_request_ = 0;
-  bool named_ = false;  // a hello has said who we are
   bool sound_ = true;
+  std::optional<wire::Compressor> compressor_;
+  int zlib_level_ = -1;
+  std::string unpacked_;  // the reply that was given out last, where it came compressed
 };
 
 }  // namespace holdfast::proxy::mongo

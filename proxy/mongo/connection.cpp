@@ -7,6 +7,7 @@
 #include <stdexcept>
 #include <utility>
 
+#include "config/load.hpp"
 #include "crypto/random.hpp"
 #include "proxy/spawn.hpp"
 
@@ -33,7 +34,7 @@ TlsContext require(TlsResult result, const std::string& id) {
   return std::move(result.context);
 }
 
-std::shared_ptr<const BackendSettings> backend_settings(const config::Connection& config) {
+std::shared_ptr<BackendSettings> backend_settings(const config::Connection& config) {
   auto settings = std::make_shared<BackendSettings>();
   settings->uri = config.mongo;
   settings->keep_alive_interval = config.reconnect.keep_alive_interval;
@@ -58,6 +59,7 @@ MongoConnection::MongoConnection(std::shared_ptr<const config::Connection> confi
                                  std::uint64_t random_seed)
     : id_(config->id), home_(home), config_(std::move(config)), settings_(backend_settings(*config_)),
       members_(*config_, new_process()),
+      lookup_(config_->mongo.srv ? std::make_unique<SeedLookup>(home.executor()) : nullptr),
       upstream_(home.executor(), settings_of(*config_),
                 std::make_unique<MongoStanding>(home.executor(), settings_, members_, home.pool(), standing_hooks()),
                 observer, random_seed) {
@@ -78,6 +80,7 @@ MongoConnection::~MongoConnection() = default;
 
 MongoStanding::Hooks MongoConnection::standing_hooks() {
   MongoStanding::Hooks hooks;
+  hooks.seek = [this](SteadyTime deadline) { return find_seeds(deadline); };
   hooks.learnt = [this] { on_learnt(); };
   hooks.doubt = [this](std::size_t member, const std::string& reason) { upstream_.backend_lost(member, reason); };
   hooks.question_time = [this] { return context_->config->health.timeout; };
@@ -124,6 +127,42 @@ Task<> MongoConnection::tick() {
   }
 }
 
+/// Looks up the hosts of a mongodb+srv:// URI, until that has succeeded once.
+Task<std::string> MongoConnection::find_seeds(SteadyTime deadline) {
+  if (!lookup_ || seeded_) co_return std::string();
+  const auto srv = *settings_->uri.srv;
+  const auto records = co_await lookup_->ask(srv, deadline);
+  if (seeded_ || !records.error.empty()) co_return seeded_ ? std::string() : records.error;
+  std::string error;
+  const auto found = config::with_seeds(settings_->uri, records.targets, records.texts, error);
+  if (!found) co_return error;
+  take_seeds(*found);
+  co_return std::string();
+}
+
+/// The endpoint that stood for all of them becomes the first.
+void MongoConnection::take_seeds(const config::MongoUri& uri) {
+  seeded_ = true;
+  std::string names;
+  for (const auto& host : uri.hosts) names += (names.empty() ? "" : ", ") + host.to_string();
+  spdlog::info("{}: {} names {}", id_, uri.srv->name(), names);
+  settings_->uri = uri;
+  settings_->own->database = uri.auth_database;
+  members_.seed(uri);
+  upstream_.rename_endpoint(0, uri.hosts.front());
+  context_->use(with_found(context_->config));
+  follow_members();
+}
+
+std::shared_ptr<const config::Connection> MongoConnection::with_found(std::shared_ptr<const config::Connection> config) const {
+  if (!seeded_) return config;
+  auto found = std::make_shared<config::Connection>(*config);
+  found->mongo.hosts = settings_->uri.hosts;
+  found->mongo.replica_set = settings_->uri.replica_set;
+  found->mongo.auth_database = settings_->uri.auth_database;
+  return found;
+}
+
 /// Brings the list of members, which may have grown or shrunk, to those that work with it.
 void MongoConnection::follow_members() {
   const auto& hosts = members_.hosts();
@@ -158,10 +197,25 @@ void MongoConnection::on_learnt() {
   for (const auto& [id, session] : sessions_) session->on_face();
 }
 
+MongoConnection::Tls MongoConnection::read_tls(const config::Connection& config) const {
+  Tls tls;
+  const auto take = [this](TlsResult result, TlsContext& into) {
+    if (!result.context) spdlog::error("{}: {}: the certificates in force stay", id_, result.error);
+    into = std::move(result.context);
+  };
+  if (config.tls) take(listener_tls(*config.tls, ListenerProtocol::any), tls.client);
+  if (config.mongo.tls) take(upstream_tls(config.mongo), tls.server);
+  return tls;
+}
+
 void MongoConnection::reconfigure(std::shared_ptr<const config::Connection> config) {
-  asio::post(home_.executor(), [this, config] {
-    context_->config = config;
-    context_->users.update(*config);
+  asio::post(home_.executor(), [this, config, tls = read_tls(*config)] {
+    context_->use(with_found(config));
+    if (tls.client) context_->client_tls = tls.client;
+    if (!tls.server) return;
+    settings_->tls = tls.server;
+    settings_->uri.tls_verify = config->mongo.tls_verify;
+    settings_->uri.tls_verify_host = config->mongo.tls_verify_host;
   });
   upstream_.reconfigure(config->reconnect, config->health);
 }
@@ -213,6 +267,18 @@ Task<std::vector<std::pair<std::string, std::uint64_t>>> MongoConnection::protec
   std::vector<std::pair<std::string, std::uint64_t>> counts;
   if (!all.empty()) counts.emplace_back("", all.size());
   co_return counts;
+}
+
+Task<std::optional<Capabilities>> MongoConnection::capabilities() {
+  Capabilities found;
+  co_await asio::co_spawn(
+      home_.executor(),
+      [](const Members& of, Capabilities& into) -> Task<> {
+        into = of.capabilities();
+        co_return;
+      }(members_, found),
+      use_task);
+  co_return found;
 }
 
 }  // namespace holdfast::proxy::mongo

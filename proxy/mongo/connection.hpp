@@ -12,6 +12,7 @@
 #include "proxy/listener.hpp"
 #include "proxy/mongo/context.hpp"
 #include "proxy/mongo/monitor.hpp"
+#include "proxy/mongo/seed_lookup.hpp"
 #include "proxy/mongo/session.hpp"
 #include "proxy/mongo/standing.hpp"
 #include "proxy/worker.hpp"
@@ -36,8 +37,18 @@ class MongoConnection final : public Connection {
   Task<std::vector<SessionEntry>> session_list() override;
   [[nodiscard]] std::vector<const ConnectionCounters*> counters() const override;
   Task<std::vector<std::pair<std::string, std::uint64_t>>> protection() override;
+  Task<std::optional<Capabilities>> capabilities() override;
 
  private:
+  struct Tls {
+    TlsContext client, server;  // none: not used, or not to be had
+  };
+  /// From the files as they are now; what they do not yield is logged.
+  [[nodiscard]] Tls read_tls(const config::Connection& config) const;
+  Task<std::string> find_seeds(SteadyTime deadline);
+  void take_seeds(const config::MongoUri& uri);
+  /// The configuration with what DNS has said.
+  [[nodiscard]] std::shared_ptr<const config::Connection> with_found(std::shared_ptr<const config::Connection> config) const;
   [[nodiscard]] MongoStanding::Hooks standing_hooks();
   void accept(Socket socket);
   void on_learnt();
@@ -47,8 +58,9 @@ class MongoConnection final : public Connection {
   const std::string id_;
   Worker& home_;
   std::shared_ptr<const config::Connection> config_;
-  const std::shared_ptr<const BackendSettings> settings_;
+  const std::shared_ptr<BackendSettings> settings_;  // changed on the home worker
   Members members_;
+  std::unique_ptr<SeedLookup> lookup_;  // until the members' addresses are known
   Upstream upstream_;
   std::shared_ptr<Context> context_;
   std::vector<std::unique_ptr<Listener>> listeners_;
@@ -58,6 +70,7 @@ class MongoConnection final : public Connection {
   std::unique_ptr<Monitors> monitors_;
   std::optional<std::int64_t> version_told_;
   bool ticking_ = true;
+  bool seeded_ = false;  // DNS has said where the members are
 };
 
 }  // namespace holdfast::proxy::mongo

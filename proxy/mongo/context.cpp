@@ -50,12 +50,16 @@ std::string process_secret() {
   return secret;
 }
 
+std::string database_of_service(const config::Connection& config) {
+  return config.mongo.mechanism == config::MongoMechanism::x509 ? "admin" : config.mongo.auth_database;
+}
+
 std::shared_ptr<Login> service_of(const config::Connection& config) {
   if (!config.auth_query) return nullptr;
   auto login = std::make_shared<Login>();
   login->user = config.auth_query->user;
   login->password = config.auth_query->password;
-  login->database = config.mongo.mechanism == config::MongoMechanism::x509 ? "admin" : config.mongo.auth_database;
+  login->database = database_of_service(config);
   return login;
 }
 
@@ -67,6 +71,12 @@ Context::Context(Executor on, std::shared_ptr<const config::Connection> with, st
       client_tls(std::move(tls)), users(*config, process_secret()), service(service_of(*config)),
       pool(on, config->mongo.hosts.size(), sharing_of(*config), config->pool_max, config->pool_idle_timeout),
       own_sessions(new_uuid, own_session_age), learnt(on), refusing_(refusing_max, own_session_age) {}
+
+void Context::use(std::shared_ptr<const config::Connection> next) {
+  config = std::move(next);
+  users.update(*config);
+  if (service) service->database = database_of_service(*config);
+}
 
 Task<Context::Found> Context::primary(WaiterId waiter, std::shared_ptr<Login> login, AskFirst ask, SteadyTime deadline) {
   if (ask == AskFirst::yes) {

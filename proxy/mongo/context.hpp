@@ -34,6 +34,9 @@ class Context {
   Context(Executor home, std::shared_ptr<const config::Connection> config, std::shared_ptr<const BackendSettings> settings,
           Upstream& upstream, Members& members, BufferPool& buffers, TlsContext client_tls);
 
+  /// The configuration has changed.
+  void use(std::shared_ptr<const config::Connection> next);
+
   using Found = std::variant<Lease, Refusal, LoginRefused>;
   /// A connection to the primary for this user. With `ask_first` the present one is asked before it is believed.
   enum class AskFirst { no, yes };
@@ -66,7 +69,7 @@ class Context {
   Upstream& upstream;
   Members& members;
   BufferPool& buffers;
-  const TlsContext client_tls;   // none: clients come in clear
+  TlsContext client_tls;         // none: clients come in clear; replaced by a reload
   Users users;
   const std::shared_ptr<Login> nobody = std::make_shared<Login>();
   std::shared_ptr<Login> service;  // of auth_query; none without one

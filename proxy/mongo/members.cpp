@@ -15,11 +15,25 @@ namespace {
 /// More than a set can have (50), with room for those that have left.
 constexpr std::size_t members_max = 200;
 
+/// Empty, or why a write is not to be sent to a member twice. `settled`: it has been asked what it is, or cannot be reached, so that
+/// it will be asked before it matters.
+std::string why_not_twice(const wire::MemberHello& hello, const std::optional<wire::Build>& build, bool settled) {
+  auto reason = wire::why_not_deduplicating(hello, build);
+  return reason.empty() && !build && !settled ? "it has not said yet what it is" : reason;
+}
+
 }  // namespace
 
 Members::Members(const config::Connection& config, wire::ObjectId process)
     : wanted_(config.face), uri_(config.mongo), process_(process), hosts_(config.mongo.hosts), known_(hosts_.size()),
       topology_(config.mongo) {}
+
+void Members::seed(const config::MongoUri& uri) {
+  uri_ = uri;
+  hosts_ = uri.hosts;
+  known_.assign(hosts_.size(), {});
+  topology_ = Topology(uri);
+}
 
 std::string Members::mismatch(const wire::MemberHello& hello) const {
   if (hello.type == Type::mongos) {
@@ -46,24 +60,18 @@ std::string Members::note(std::size_t member, const wire::MemberHello& hello, Ti
   kind_ = hello.type == Type::standalone ? wire::FaceKind::standalone : wire::FaceKind::mongos;
   sharded_ = hello.type == Type::mongos;
   if (!hello.set_name.empty()) set_name_ = hello.set_name;
-  known_[member].hello = hello;
-  known_[member].heard = now;
+  auto& known = known_[member];
+  const auto process = [](const auto& of) { return of && of->topology_version ? std::optional(of->topology_version->process) : std::nullopt; };
+  // What an earlier process was is believed of this one until it has said something else.
+  if (process(std::optional(hello)) != process(known.hello)) known.build_asked = false;
+  known.hello = hello;
+  known.heard = now;
   const bool stale = is_stale_primary(hello);
-  known_[member].reachable = !stale;  // until it says something else of itself
+  known.reachable = !stale;  // until it says something else of itself
   topology_.update(hosts_[member].to_string(), hello);
   follow_topology();
-  if (hello.type == Type::primary && !hello.election_id.empty() && !stale) {
-    if (hello.set_version != set_version_) {
-      set_version_ = hello.set_version;
-      newest_election_ = hello.election_id;
-    }
-    newest_election_ = std::max(newest_election_, hello.election_id);
-    newest_primary_ = member;
-  }
-  const auto counts = [](const auto& each) { return each.counts(); };
-  deduplicates_ = std::ranges::any_of(known_, counts) &&
-                  std::ranges::all_of(known_, [&](const auto& each) { return !counts(each) || each.hello->deduplicates(); });
-  if (broken("standalone")) deduplicates_ = true;
+  if (hello.type == Type::primary && !hello.election_id.empty() && !stale) newest_primary_ = member;
+  judge_repetitions();
   if (face_) refresh_face();
   return {};
 }
@@ -94,6 +102,42 @@ Outcome Members::outcome_of(std::size_t member, const wire::MemberHello& hello, 
   return outcome;
 }
 
+void Members::note_build(std::size_t member, std::optional<wire::Build> build) {
+  known_[member].build = std::move(build);
+  known_[member].build_asked = true;
+  judge_repetitions();
+}
+
+/// One that executes a repetition is enough: it may be the next primary.
+void Members::judge_repetitions() {
+  const auto counts = [](const auto& each) { return each.counts(); };
+  deduplicates_ = std::ranges::any_of(known_, counts) && std::ranges::all_of(known_, [&](const auto& each) {
+    return !counts(each) || why_not_twice(*each.hello, each.build, each.build_asked || !each.reachable).empty();
+  });
+  if (broken("standalone")) deduplicates_ = true;
+}
+
+Capabilities Members::capabilities() const {
+  Capabilities all;
+  if (kind_) all.kind = *kind_ == wire::FaceKind::standalone ? "standalone" : sharded_ ? "sharded" : "replica_set";
+  all.deduplicates = deduplicates_;
+  for (std::size_t i = 0; i < known_.size(); ++i) {
+    const auto& each = known_[i];
+    if (!each.counts()) continue;
+    MemberCapabilities member;
+    member.address = hosts_[i].to_string();
+    if (each.build) {
+      member.product = each.build->product;
+      member.version = each.build->version;
+    }
+    member.wire_min = each.hello->wire_min;
+    member.wire_max = each.hello->wire_max;
+    member.reason = why_not_twice(*each.hello, each.build, each.build_asked || !each.reachable);
+    all.members.push_back(std::move(member));
+  }
+  return all;
+}
+
 /// The servers that the topology has and the list has not are added to it; those that it has lost are retired, unless none
 /// were left.
 void Members::follow_topology() {
@@ -121,7 +165,12 @@ void Members::note_round_trip(std::size_t member, std::chrono::microseconds time
   known_[member].round_trip = averaged(known_[member].round_trip, static_cast<double>(time.count()) / 1000);
 }
 
-void Members::note_unreachable(std::size_t member) { known_[member].reachable = false; }
+void Members::note_unreachable(std::size_t member) {
+  known_[member].reachable = false;
+  const auto& hello = known_[member].hello;
+  if (hello && !hello->topology_version) known_[member].build_asked = false;  // it may come back as anything
+  judge_repetitions();
+}
 
 bool Members::reads_elsewhere(const wire::Command& command) const {
   // A mongos finds the member itself.
@@ -201,8 +250,7 @@ void Members::refresh_face() {
 }
 
 bool Members::is_stale_primary(const wire::MemberHello& hello) const {
-  return hello.type == Type::primary && !hello.election_id.empty() && hello.set_version <= set_version_ &&
-         hello.election_id < newest_election_ && !broken("stale_primary");
+  return hello.type == Type::primary && topology_.is_stale(hello) && !broken("stale_primary");
 }
 
 bool Members::accepts_writes(const wire::MemberHello& hello) const {
@@ -211,8 +259,8 @@ bool Members::accepts_writes(const wire::MemberHello& hello) const {
 
 bool Members::is_outdated(std::string_view election_id) {
   if (election_id.empty() || sharded_) return false;  // each shard has elections of its own
-  if (election_id < newest_election_) return true;
-  newest_election_ = election_id;
+  if (election_id < topology_.newest_election()) return true;
+  topology_.note_election(election_id);
   return false;
 }
 

@@ -10,8 +10,10 @@
 #include <vector>
 
 #include "config/config.hpp"
+#include "protocol/mongo/capability.hpp"
 #include "protocol/mongo/hello.hpp"
 #include "protocol/mongo/reply.hpp"
+#include "proxy/capability_types.hpp"
 #include "proxy/mongo/selection.hpp"
 #include "proxy/mongo/topology.hpp"
 #include "proxy/upstream_types.hpp"
@@ -26,6 +28,9 @@ class Members {
   /// `process`: what clients know this process by.
   Members(const config::Connection& config, wire::ObjectId process);
 
+  /// The URI with the hosts that DNS has for it, before anything is known of any.
+  void seed(const config::MongoUri& uri);
+
   using Time = std::chrono::steady_clock::time_point;
   /// A member has answered hello. Returns a sentence where it is none that may be served; nothing is kept of it then.
   [[nodiscard]] std::string note(std::size_t member, const wire::MemberHello& hello, Time now = {});
@@ -34,6 +39,10 @@ class Members {
   [[nodiscard]] Outcome outcome_of(std::size_t member, const wire::MemberHello& hello, Time now);
   /// How long a hello of its took.
   void note_round_trip(std::size_t member, std::chrono::microseconds time);
+  /// Is it to be asked what it is? Once for each process, as far as processes can be told apart.
+  [[nodiscard]] bool wants_build(std::size_t member) const { return !known_[member].build_asked; }
+  /// It has been asked; none where it did not say.
+  void note_build(std::size_t member, std::optional<wire::Build> build);
   /// It cannot be reached: no read goes there until it has answered again.
   void note_unreachable(std::size_t member);
   /// Every member has been asked once, whether it answered or not: the face may be shown.
@@ -43,6 +52,8 @@ class Members {
   [[nodiscard]] const std::optional<wire::Face>& face() const { return face_; }
   /// A write that is sent again with its (lsid, txnNumber) is executed once.
   [[nodiscard]] bool deduplicates() const { return deduplicates_; }
+  /// Why that is so or not, member by member.
+  [[nodiscard]] Capabilities capabilities() const;
   /// A reply to a write names the election of the primary that gave it. Is there a newer one?
   [[nodiscard]] bool is_outdated(std::string_view election_id);
   /// Has another primary taken the place of the member that gives this reply as one? `present`: who is the primary now, where
@@ -71,15 +82,18 @@ class Members {
   [[nodiscard]] wire::Face face_of_members(wire::FaceKind kind) const;
   void refresh_face();
   void follow_topology();
+  void judge_repetitions();
 
   const config::MongoFace wanted_;
-  const config::MongoUri uri_;
+  config::MongoUri uri_;
   const wire::ObjectId process_;
   struct Known {
     std::optional<wire::MemberHello> hello;  // the last one
     Time heard{};
     bool reachable = false;
     bool retired = false;
+    std::optional<wire::Build> build;
+    bool build_asked = false;
     std::optional<double> round_trip;        // milliseconds
     [[nodiscard]] bool counts() const {
       return hello && !retired && (hello->bears_data() || hello->type == wire::MemberHello::Type::mongos);
@@ -93,9 +107,7 @@ class Members {
   std::string set_name_;
   std::optional<wire::Face> face_;
   bool deduplicates_ = false;
-  std::string newest_election_;
-  std::optional<std::size_t> newest_primary_;  // was elected then
-  std::int64_t set_version_ = 0;
+  std::optional<std::size_t> newest_primary_;  // was elected last
 };
 
 }  // namespace holdfast::proxy::mongo

@@ -77,6 +77,11 @@ Task<> Monitors::Impl::observe(std::size_t member, std::shared_ptr<Watch> watch)
     if (!hello || !wanted(member)) co_return;
     members.note_round_trip(member, std::chrono::duration_cast<microseconds>(now() - asked));
     if (!note(member, *hello)) co_return;
+    if (members.wants_build(member)) {
+      auto build = co_await watch->backend->build(now() + hang_timeout);
+      if (!watch->backend->is_sound() || !wanted(member)) co_return;
+      members.note_build(member, std::move(build));
+    }
     if (!hello->topology_version) {
       co_await wait(watch, heartbeat_interval);
       continue;

@@ -58,7 +58,8 @@ Task<> Session::run() {
 
 Task<bool> Session::start_tls() {
   Deadline limit(context_->home, std::chrono::steady_clock::now() + handshake_time, [this] { client_.close(); });
-  const auto error = co_await client_.start_tls_server(*context_->client_tls);
+  const auto tls = context_->client_tls;  // a copy: a reload may replace it meanwhile
+  const auto error = co_await client_.start_tls_server(*tls);
   if (!error) co_return true;
   spdlog::info("{}: TLS with {} failed: {}", context_->config->id, address_, error.message());
   end_reason_ = "tls";

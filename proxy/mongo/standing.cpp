@@ -80,6 +80,7 @@ struct MongoStanding::Impl : std::enable_shared_from_this<MongoStanding::Impl> {
   Task<Outcome> probe(config::HostPort endpoint, SteadyTime deadline);
   Task<Outcome> check(SteadyTime deadline);
   Task<> ask(std::shared_ptr<Backend> of, std::shared_ptr<Ask> into);
+  Task<> learn_build(Backend& of, std::size_t index, SteadyTime deadline);
   Task<> question(std::uint64_t in_era);
   Task<std::string> put_question(std::uint64_t in_era);
   Task<> survey(std::size_t except);
@@ -100,9 +101,18 @@ Outcome MongoStanding::Impl::outcome_of(std::size_t index, const wire::MemberHel
   return outcome;
 }
 
+/// Before anything is sent to it twice.
+Task<> MongoStanding::Impl::learn_build(Backend& of, std::size_t index, SteadyTime deadline) {
+  if (!members.wants_build(index)) co_return;
+  auto build = co_await of.build(deadline);
+  if (of.is_sound()) members.note_build(index, std::move(build));
+}
+
 Task<Outcome> MongoStanding::Impl::attempt(config::HostPort endpoint, SteadyTime deadline, std::uint64_t in_era) {
   const auto self = shared_from_this();
   const auto index = index_of(endpoint);
+  if (auto error = co_await hooks.seek(deadline); !error.empty()) co_return failed(Failure::unreachable, std::move(error));
+  endpoint = members.hosts()[index];
   const auto started = std::chrono::steady_clock::now();
   auto opened = co_await Backend::open(settings, endpoint, pool, settings->own, deadline);
   if (!opened.backend) co_return failed(opened.failure, opened.error, opened.code);
@@ -114,7 +124,9 @@ Task<Outcome> MongoStanding::Impl::attempt(config::HostPort endpoint, SteadyTime
     outcome.error.clear();
     co_return outcome;
   }
+  if (outcome.ok()) co_await learn_build(*opened.backend, index, deadline);
   if (!outcome.ok() || era != in_era) co_return outcome;
+  if (!opened.backend->is_sound()) co_return failed(Failure::unreachable, "the connection was lost (" + endpoint.to_string() + ")");
   drop();
   backend = std::move(opened.backend);
   member = index;
@@ -126,9 +138,13 @@ Task<Outcome> MongoStanding::Impl::attempt(config::HostPort endpoint, SteadyTime
 Task<Outcome> MongoStanding::Impl::probe(config::HostPort endpoint, SteadyTime deadline) {
   const auto self = shared_from_this();
   const auto index = index_of(endpoint);
+  if (auto error = co_await hooks.seek(deadline); !error.empty()) co_return failed(Failure::unreachable, std::move(error));
+  endpoint = members.hosts()[index];
   const auto opened = co_await Backend::open(settings, endpoint, pool, nullptr, deadline);
   if (!opened.backend) co_return failed(opened.failure, opened.error, opened.code);
-  co_return outcome_of(index, opened.hello);
+  auto outcome = outcome_of(index, opened.hello);
+  if (outcome.failure != Failure::unreachable) co_await learn_build(*opened.backend, index, deadline);
+  co_return outcome;
 }
 
 Task<Outcome> MongoStanding::Impl::check(SteadyTime deadline) {
@@ -201,7 +217,7 @@ Task<std::string> MongoStanding::Impl::put_question(std::uint64_t in_era) {
 Task<> MongoStanding::Impl::ask(std::shared_ptr<Backend> of, std::shared_ptr<Ask> into) {
   const auto self = shared_from_this();
   const auto guard = co_await free.take();
-  into->hello = co_await of->hello(settings->uri.application_name);
+  into->hello = co_await of->hello();
   into->done = true;
   if (asking == into) asking.reset();
   answered.notify();

@@ -21,6 +21,8 @@ class MongoStanding final : public StandingConnection {
  public:
   /// What the standing connection tells and asks of its owner.
   struct Hooks {
+    /// Finds the members' addresses, where they are not known yet. A sentence where that fails.
+    std::function<Task<std::string>(SteadyTime deadline)> seek;
     std::function<void()> learnt;  // a member has said something, or all have been asked
     std::function<void(std::size_t member, const std::string& reason)> doubt;  // a question was not answered: check now
     std::function<milliseconds()> question_time;  // how long one may take

@@ -121,6 +121,10 @@ bool Topology::is_stale(const wire::MemberHello& primary) const {
   return comparable && std::pair(*version, primary.election_id) < std::pair(*newest_set_version_, newest_election_);
 }
 
+void Topology::note_election(std::string_view election_id) {
+  if (newest_election_ < election_id) newest_election_ = election_id;
+}
+
 void Topology::note_election(const wire::MemberHello& primary) {
   const auto version = primary.has_set_version ? std::optional(primary.set_version) : std::nullopt;
   if (primary.wire_max >= election_first) {

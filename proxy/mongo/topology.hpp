@@ -6,6 +6,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -39,13 +40,16 @@ class Topology {
   [[nodiscard]] std::string incompatibility() const;
   [[nodiscard]] const std::optional<std::int64_t>& newest_set_version() const { return newest_set_version_; }
   [[nodiscard]] const std::string& newest_election() const { return newest_election_; }
+  /// This one takes itself for the primary: was another elected after it?
+  [[nodiscard]] bool is_stale(const wire::MemberHello& primary) const;
+  /// A reply to a write has named the election of its primary, which may not have said hello yet.
+  void note_election(std::string_view election_id);
 
  private:
   void update_unknown(const std::string& address, const wire::MemberHello& hello);
   void update_set(const std::string& address, const wire::MemberHello& hello);
   void update_by_primary(const std::string& address, const wire::MemberHello& hello);
   void update_by_member(const std::string& address, const wire::MemberHello& hello);
-  [[nodiscard]] bool is_stale(const wire::MemberHello& primary) const;
   void note_election(const wire::MemberHello& primary);
   void add_members(const wire::MemberHello& hello);
   void look_for_primary();

@@ -1,5 +1,8 @@
 """TLS on both sides of the proxy with PyMongo: to clients by the configuration, to the members by the URI, and a login by certificate."""
 
+import shutil
+import socket
+import ssl
 from contextlib import closing
 from pathlib import Path
 
@@ -105,3 +108,33 @@ def test_a_client_that_shows_no_certificate_is_turned_away_where_one_is_demanded
         client.admin.command("ping")
     with MongoClient("127.0.0.1", proxy.port, tlsCertificateKeyFile=both(authority, "customer"), **secure) as client:
         assert client.admin.command("ping")["ok"] == 1
+
+
+def certificate_shown(port):
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as client, context.wrap_socket(client) as secure:
+        return ssl.DER_cert_to_PEM_cert(secure.getpeercert(binary_form=True))
+
+
+def test_certificates_that_were_replaced_are_taken_into_use_by_a_reload_on_both_sides(model, authority, start_holdfast, tmp_path):
+    certificate, key = (shutil.copy(path, tmp_path) for path in authority.issue("proxy", HERE))
+    believed = shutil.copy(authority.certificate, tmp_path)
+    proxy = start_holdfast(upstream(model, f"app:{PASSWORD}@", tlsCAFile=believed), top={"watch_files": "on"},
+                           connection={"type": "mongodb", "auth": "scram", "tls": {"cert_file": certificate, "key_file": key}})
+    proxy.secrets.add(PASSWORD)
+    first = certificate_shown(proxy.port)
+    with closing(WatchedClient(proxy.port, tls=True, tlsCAFile=authority.certificate, username="app", password=PASSWORD)) as watched:
+        watched.collection.insert_one({"_id": "with the first certificate"})
+        for path, into in zip(authority.issue("proxy", HERE), (certificate, key)):
+            shutil.copy(path, into)
+        wait_for(lambda: certificate_shown(proxy.port) != first, what="the new certificate")
+        watched.collection.insert_one({"_id": "with the second certificate"})
+        watched.saw_nothing()
+    # Toward the members: of another authority they are no more to be believed, and then are again.
+    shutil.copy(Authority(tmp_path / "other", "somebody else").certificate, believed)
+    proxy.wait_for_log(f"{believed} has changed")
+    model.do("drop_connections", how="rst")
+    wait_for(lambda: "certificate verify failed" in (proxy.state()["lastError"] or ""), what="members that are not believed")
+    shutil.copy(authority.certificate, believed)
+    proxy.wait_for_state("connected")

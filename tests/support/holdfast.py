@@ -54,11 +54,11 @@ class Holdfast:
     """A running proxy with one connection `main` to `upstream` (a URI), in front of which `port` listens.
 
     `connection` are keys of that connection, `top` keys of the file's top, `admin` keys of its section; `token` is what the admin port wants.
-    `arguments` replaces the file altogether.
+    `arguments` replaces the file altogether; `wrapper` are the words of a command that runs the program.
     """
 
     def __init__(self, upstream=None, connection=None, top=None, arguments=None, environment=None, wait=True, ready=True,
-                 admin=None, admin_port=None, token=None):
+                 admin=None, admin_port=None, token=None, wrapper=()):
         self._home = tempfile.TemporaryDirectory(prefix="holdfast-")
         os.chmod(self._home.name, 0o755)
         self.folder = pathlib.Path(self._home.name)
@@ -90,7 +90,7 @@ class Holdfast:
             self.process = None
             return
         with open(self.log_path, "wb") as log:
-            self.process = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", "--", str(BINARY), *arguments],
+            self.process = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", "--", *wrapper, str(BINARY), *arguments],
                                             stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
                                             env={**_bare_environment(), **(environment or {})}, cwd=self.folder)
         if wait:

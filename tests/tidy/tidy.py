@@ -36,6 +36,7 @@ OWNERS = {
     "yaml-cpp": (r"yaml-cpp/", r"config/|tests/unit/config/"),
     "libpg_query": (r"(pg_query|protobuf/|protobuf-c/)", r"protocol/postgres/|tests/(unit|fuzz)/protocol/"),
     "libbson": (r"bson", r"protocol/mongo/|tests/(unit|fuzz)/protocol/"),
+    "zlib, libzstd, snappy": (r"(zlib|zstd|snappy)\.h", r"protocol/mongo/"),
     "xxhash": (r"xxhash", r"protocol/postgres/|tests/(unit|fuzz)/protocol/"),
     "Beast": (r"boost/beast", r"admin/|cli/(remote|admin_client)[a-z_]*\.cpp|tests/unit/admin/|cmake/asio\.cpp"),
     "Boost.JSON": (r"boost/json", r"admin/|cli/|tests/unit/admin/"),

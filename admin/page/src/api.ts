@@ -8,6 +8,12 @@ export interface Connection {
   connectionId: string; type: string; isConnected: boolean; isReconnecting: boolean; lastHealthCheck: string | null;
   connectionAttempts: number; lastError: string | null; state: State; breaker: string; nextAttemptAt: string | null;
   upstream: string | null; endpoints: Endpoint[]; sessions: { active: number; idle: number; waiting: number }; since: string;
+  capabilities?: Capabilities;
+}
+
+export interface Capabilities {
+  kind: string | null; deduplicates: boolean;
+  members: { address: string; product: string | null; version: string | null; deduplicates: boolean; reason: string | null }[];
 }
 
 export interface Session {

@@ -4,7 +4,7 @@ import type { Connection, ConnectionSettings, ProxyEvent, Session } from "./api"
 import { Badge } from "./badge";
 import { Chart } from "./chart";
 import type { Store } from "./store";
-import { advice, ago, clock, meaning, milliseconds, span, told } from "./words";
+import { advice, ago, clock, meaning, milliseconds, repetition, span, told } from "./words";
 
 function Facts({ connection }: { connection: Connection }) {
   const { active, idle, waiting } = connection.sessions;
@@ -16,6 +16,7 @@ function Facts({ connection }: { connection: Connection }) {
     ["last health check", connection.lastHealthCheck === null ? "none yet" : ago(connection.lastHealthCheck)],
     ["sessions", `${active} active, ${idle} idle, ${waiting} waiting`],
   ];
+  if (connection.capabilities) facts.push(["a write sent again", repetition(connection.capabilities)]);
   return <dl class="facts">{facts.map(([name, value]) => <div key={name}><dt>{name}</dt><dd>{value}</dd></div>)}</dl>;
 }
 

@@ -1,5 +1,5 @@
 // Says in words what states, events, errors and times mean, and what to do about them. No network, no page.
-import { proxyNow, type Connection, type ProxyEvent } from "./api";
+import { proxyNow, type Capabilities, type Connection, type ProxyEvent } from "./api";
 
 /// `3 s`, `4 min`, `2 h 5 min`.
 export function span(milliseconds: number): string {
@@ -31,6 +31,14 @@ export function meaning(connection: Connection): string {
         "the database answers, clients are served again.";
     case "paused": return "An operator has paused this connection: what clients begin waits until it is resumed, at most for pause_timeout.";
   }
+}
+
+/// What the members of a MongoDB do with a write that is sent to them again.
+export function repetition({ kind, deduplicates, members }: Capabilities): string {
+  if (deduplicates) return "is executed once";
+  const why = members.find((each) => each.reason !== null);
+  if (kind === null || why === undefined) return "not known yet";
+  return `would be executed again, so none is: ${why.reason} (${why.address})`;
 }
 
 const advices: [RegExp, string][] = [

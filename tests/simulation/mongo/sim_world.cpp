@@ -79,6 +79,7 @@ void SimWorld::told_of(std::int64_t term, std::size_t member) {
 }
 
 void SimWorld::learn(std::size_t member, const wire::MemberHello& hello) {
+  if (members.wants_build(member)) members.note_build(member, wire::Build{"MongoDB", "7.0.0"});
   if (hello.type == wire::MemberHello::Type::primary) {
     std::int64_t term = 0;
     for (const char byte : hello.election_id.substr(4)) term = term * 256 + static_cast<unsigned char>(byte);

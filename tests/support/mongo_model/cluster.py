@@ -28,6 +28,8 @@ class Settings:
         self.auth = False
         self.tls = None
         self.own_verifier = True
+        self.product = "MongoDB"
+        self.broken_replies = 0
         for name, value in more.items():
             if not hasattr(self, name):
                 raise TypeError(name)

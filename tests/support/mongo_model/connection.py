@@ -6,7 +6,7 @@ import struct
 
 from bson import Timestamp
 
-from support.mongo_model import wire
+from support.mongo_model import compression, wire
 from support.mongo_model.errors import DropConnection
 
 
@@ -58,6 +58,8 @@ class Connection:
             return
         if request.opcode == 0:
             return
+        if request.compressor:
+            self._check_compressed(request)
         if request.opcode in wire.LEGACY:
             raise DropConnection
         delay = self._delay(request)
@@ -83,6 +85,13 @@ class Connection:
             more = self.exhaust is not None
             number = await self._send(request, document, to=number, more=more)
 
+    def _check_compressed(self, request):
+        """Counts it by its compressor; what was not negotiated, or must not be compressed, ends the connection."""
+        name = compression.NAMES[request.compressor]
+        if name not in (self.compression or ()) or next(iter(request.doc), "").lower() in compression.NEVER:
+            raise wire.BadMessage(f"{name} for {next(iter(request.doc), '')}")
+        self.member.compressed[name] = self.member.compressed.get(name, 0) + 1
+
     def _delay(self, request):
         name = next(iter(request.doc), "")
         for one in self.member.faults["delay"]:
@@ -93,6 +102,10 @@ class Connection:
     async def _send(self, request, document, to=None, more=False):
         data, number = wire.reply(request, document, to, wire.MORE_TO_COME if more else 0)
         await self.member.gate.wait()
+        settings = self.member.cluster.settings
+        if request.compressor and settings.broken_replies:
+            settings.broken_replies -= 1
+            data = data[:25] + bytes(byte ^ 0xFF for byte in data[25:])
         cut = self.member.faults["cut"]
         name = next(iter(request.doc), "")
         if cut and (not cut["commands"] or name in cut["commands"]):

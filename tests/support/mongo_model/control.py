@@ -154,7 +154,7 @@ class Control:
                     "committed": member.commit_length, "connections": len(member.connections), "processId": str(member.process_id),
                     "operations": [op.name for op in member.operations], "cursors": len(member.cursors.open),
                     "transactions": sum(1 for session in member.sessions.known.values() if session.transaction),
-                    "commands": dict(member.counts)}
+                    "commands": dict(member.counts), "compressed": dict(member.compressed)}
         primary = self.cluster.primary()
         return {"primary": primary.index if primary and primary.writable else None,
                 "members": [one(member) for member in self.cluster.members + self.cluster.routers]}

@@ -36,6 +36,10 @@ def code_name(code):
     return NAMES.get(code, f"Location{code}")
 
 
+class BadMessage(Exception):
+    """What a server answers by closing the connection without a word."""
+
+
 class CommandError(Exception):
     """A command failed: `code`, `message`, fields that go into the reply beside them, and labels, where not the usual ones."""
 

@@ -36,6 +36,7 @@ class Member:
         self.hold = False
         self.connection_numbers = itertools.count(1)
         self.faults = {"delay": [], "cut": None, "after": []}
+        self.compressed = {}
         self._server = None
         self._reset()
 

@@ -2,13 +2,13 @@
 
 import itertools
 import struct
-import zlib
 from dataclasses import dataclass, field
 
 import bson
 from bson.codec_options import CodecOptions, DatetimeConversion
 
-from support.mongo_model.errors import CommandError
+from support.mongo_model import compression
+from support.mongo_model.errors import BadMessage, CommandError
 
 OP_REPLY, OP_UPDATE, OP_INSERT, OP_QUERY, OP_GET_MORE, OP_DELETE, OP_KILL_CURSORS = 1, 2001, 2002, 2004, 2005, 2006, 2007
 OP_COMPRESSED, OP_MSG = 2012, 2013
@@ -19,10 +19,6 @@ HEADER = struct.Struct("<iiii")
 OPTIONS = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_MS, unicode_decode_error_handler="replace")
 
 _ids = itertools.count(1)
-
-
-class BadMessage(Exception):
-    """What a server answers by closing the connection without a word."""
 
 
 @dataclass
@@ -96,15 +92,9 @@ def _decompress(body):
     if len(body) < 9:
         raise BadMessage("compressed message too short")
     opcode, size, compressor = struct.unpack_from("<iiB", body)
-    if compressor != 2 or size < 0 or size > MESSAGE_MAX:
-        raise BadMessage(f"compressor {compressor}")
-    try:
-        plain = zlib.decompress(body[9:])
-    except zlib.error as error:
-        raise BadMessage("broken compression") from error
-    if len(plain) != size:
+    if size < 0 or size > MESSAGE_MAX:
         raise BadMessage("uncompressed size")
-    return opcode, plain, compressor
+    return opcode, compression.unpack(body[9:], compressor, size), compressor
 
 
 def _document(data, offset, end):
@@ -200,8 +190,7 @@ def message(opcode, body, response_to, compressor=None):
     """A whole message and the request id that it got."""
     number = next_id()
     if compressor:
-        packed = zlib.compress(body)
-        body = struct.pack("<iiB", opcode, len(body), compressor) + packed
+        body = struct.pack("<iiB", opcode, len(body), compressor) + compression.pack(body, compressor)
         opcode = OP_COMPRESSED
     return HEADER.pack(16 + len(body), number, response_to, opcode) + body, number
 

@@ -49,6 +49,23 @@ TEST(AdminStateJson, shows_a_connection_that_is_not) {
   }
 }
 
+TEST(AdminStateJson, shows_what_a_mongodb_does_with_a_write_that_is_sent_again) {
+  ConnectionView view;
+  view.type = config::ConnectionType::mongodb;
+  view.capabilities.emplace();
+  EXPECT_NE(state_json(view).find(R"("capabilities":{"kind":null,"deduplicates":false,"members":[]}})"), std::string::npos);
+  view.capabilities->kind = "replica_set";
+  view.capabilities->members = {{"db-0:27017", "MongoDB", "7.0.16", 0, 21, ""}, {"db-1:27017", "", "", 0, 9, "it has no sessions"}};
+  EXPECT_NE(state_json(view).find(
+                R"("capabilities":{"kind":"replica_set","deduplicates":false,"members":[)"
+                R"({"address":"db-0:27017","product":"MongoDB","version":"7.0.16","minWireVersion":0,"maxWireVersion":21,)"
+                R"("deduplicates":true,"reason":null},)"
+                R"({"address":"db-1:27017","product":null,"version":null,"minWireVersion":0,"maxWireVersion":9,)"
+                R"("deduplicates":false,"reason":"it has no sessions"}]})"),
+            std::string::npos)
+      << state_json(view);
+}
+
 TEST(AdminStateJson, times_before_1970_round_down) { EXPECT_EQ(iso_time(at(-1)), "1969-12-31T23:59:59.999Z"); }
 
 TEST(AdminStateJson, replaces_what_is_not_utf_8) {

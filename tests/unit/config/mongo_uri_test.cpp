@@ -32,6 +32,17 @@ TEST(MongoUri, hosts_have_the_usual_port_where_they_name_none) {
   EXPECT_TRUE(uri.user.empty());
 }
 
+TEST(MongoUri, compressors_are_a_list_in_the_order_in_which_they_are_wanted) {
+  EXPECT_TRUE(good("mongodb://a").compressors.empty());
+  const auto uri = good("mongodb://a/?compressors=snappy,zstd,snappy,zlib&zlibCompressionLevel=9");
+  EXPECT_EQ(uri.compressors, (std::vector<std::string>{"snappy", "zstd", "zlib"}));
+  EXPECT_EQ(uri.zlib_level, 9);
+  EXPECT_EQ(error_of("mongodb://a/?compressors=zlib,lz4"), "compressors must be a list of zstd, zlib and snappy");
+  for (const auto* level : {"10", "-2", "x", ""}) {
+    EXPECT_EQ(error_of(std::string("mongodb://a/?zlibCompressionLevel=") + level), "zlibCompressionLevel must be a number from -1 to 9");
+  }
+}
+
 TEST(MongoUri, a_login_is_decoded_and_goes_to_its_database) {
   const auto uri = good("mongodb://app:p%40s%3As@db/shop?replicaSet=rs0&appName=web%20shop");
   EXPECT_EQ(uri.user, "app");
@@ -74,7 +85,7 @@ TEST(MongoUri, what_cannot_be_done_is_refused) {
   for (const char* text : {"mongodb://db/?tls=false&tlsCAFile=x", "mongodb://db/?authMechanism=MONGODB-X509",
                            "mongodb://a:b@db/?authMechanism=MONGODB-X509&tlsCertificateKeyFile=x", "mongodb://a:b@db/?authMechanism=PLAIN",
                            "mongodb://db/?authMechanism=MONGODB-X509&tlsCertificateKeyFile=x&authSource=admin",
-                           "mongodb://db/?loadBalanced=true", "mongodb+srv://db", "mongodb://%2Ftmp%2Fmongodb-27017.sock",
+                           "mongodb://db/?loadBalanced=true", "mongodb://%2Ftmp%2Fmongodb-27017.sock",
                            "mongodb://a,b/?directConnection=true", "mongodb://db/?noSuchOption=1"}) {
     static_cast<void>(error_of(text));
   }

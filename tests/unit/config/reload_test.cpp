@@ -68,11 +68,13 @@ TEST(Reload, is_about_the_file_and_each_file_that_it_names_once) {
   connection.auth_query = AuthQuery{"SELECT 1", "q", {}, "/s/q", {}};
   connection.tls = TlsFiles{"/t/cert", "/t/key", {}};
   connection.postgres.sslrootcert = "/t/root";
+  connection.mongo.tls_ca_file = "/t/mongo-ca";
+  connection.mongo.tls_certificate_key_file = "/t/mongo-both";
   EXPECT_EQ(named_files(sources, config),
             (std::vector<std::string>{"/etc/holdfast/holdfast.yaml", "/etc/pgpass", "/s/a", "/s/hook", "/s/password", "/s/q", "/s/token",
-                                      "/t/cert", "/t/key", "/t/root"}));
+                                      "/t/cert", "/t/key", "/t/mongo-both", "/t/mongo-ca", "/t/root"}));
   connection.postgres.sslrootcert = "system";
-  EXPECT_EQ(named_files({}, config).back(), "/t/key");
+  EXPECT_EQ(named_files({}, config).back(), "/t/mongo-ca");
   EXPECT_TRUE(named_files({}, running()).empty());
 }
 

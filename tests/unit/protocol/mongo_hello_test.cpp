@@ -49,18 +49,24 @@ TEST(MongoHello, the_type_of_a_member_follows_its_fields) {
   EXPECT_EQ(type(member().boolean("isreplicaset", true)), Type::uninitialised);
 }
 
-TEST(MongoHello, only_a_set_with_sessions_deduplicates) {
-  EXPECT_TRUE(read_member_hello(member().text("setName", "rs").finish()).deduplicates());
-  EXPECT_FALSE(read_member_hello(member().finish()).deduplicates());
-  Writer old;
-  old.text("setName", "rs").int32("maxWireVersion", 9).real("ok", 1);
-  EXPECT_FALSE(read_member_hello(old.finish()).deduplicates()) << "no sessions";
-}
-
 TEST(MongoHello, an_answer_that_breaks_off_is_no_answer) {
   const auto whole = member().text("setName", "rs").finish();
   EXPECT_TRUE(read_member_hello(whole).ok);
   for (std::size_t size = 0; size < whole.size(); ++size) EXPECT_FALSE(read_member_hello(whole.substr(0, size)).ok) << size;
+}
+
+TEST(MongoHello, compressors_are_offered_in_order_and_those_that_the_member_takes_are_read) {
+  const auto first = make_first_hello("", "", {"zstd", "zlib"});
+  std::vector<std::string> offered;
+  static_cast<void>(for_each(find(first, "compression")->bytes, [&](const Element& each) {
+    offered.emplace_back(each.bytes);
+    return true;
+  }));
+  EXPECT_EQ(offered, (std::vector<std::string>{"zstd", "zlib"}));
+  EXPECT_FALSE(find(make_first_hello(""), "compression"));
+  auto answer = member();
+  answer.texts("compression", {"zlib"});
+  EXPECT_EQ(read_member_hello(answer.finish()).compressors, (std::vector<std::string>{"zlib"}));
 }
 
 TEST(MongoHello, ours_names_us_once_and_never_as_an_internal_client) {

@@ -25,6 +25,7 @@ wire::MemberHello hello(Type type, std::int32_t wire_max = 9, std::string set = 
   if (type != Type::standalone) made.set_name = std::move(set);
   made.wire_max = wire_max;
   made.session_timeout_minutes = 30;
+  made.topology_version.emplace();
   return made;
 }
 
@@ -37,7 +38,11 @@ TEST(MongoMembers, the_face_waits_until_all_were_asked_and_is_that_of_a_mongos_f
   ASSERT_TRUE(members.face());
   EXPECT_EQ(members.face()->kind, wire::FaceKind::mongos);
   EXPECT_EQ(members.face()->wire_max, 17) << "the smallest of all";
-  EXPECT_TRUE(members.deduplicates());
+  EXPECT_FALSE(members.deduplicates()) << "nobody has said yet what it is";
+  members.note_build(0, wire::Build{"MongoDB", "7.0.16"});
+  EXPECT_FALSE(members.deduplicates());
+  members.note_build(1, std::nullopt);
+  EXPECT_TRUE(members.deduplicates()) << "one that will not say is judged by its hello";
 }
 
 TEST(MongoMembers, nothing_is_shown_while_nobody_has_answered) {
@@ -88,6 +93,13 @@ TEST(MongoMembers, a_mongos_is_shown_as_one_and_goes_with_others_of_its_kind_onl
   members.all_asked();
   EXPECT_EQ(members.face()->kind, wire::FaceKind::mongos);
   EXPECT_EQ(members.face()->wire_max, 17);
+  members.note_build(0, wire::Build{"MongoDB", "7.0.16"});
+  EXPECT_FALSE(members.deduplicates()) << "one has not said yet what it is";
+  members.note_unreachable(1);
+  EXPECT_TRUE(members.deduplicates()) << "it cannot be the one that executes, and says it when it is back";
+  static_cast<void>(members.note(1, hello(Type::mongos, 17, "")));
+  EXPECT_FALSE(members.deduplicates());
+  members.note_build(1, wire::Build{"MongoDB", "7.0.16"});
   EXPECT_TRUE(members.deduplicates() && members.is_sharded());
   EXPECT_NE(members.note(1, hello(Type::primary)), "");
   EXPECT_FALSE(members.is_outdated("000000000001") || members.is_outdated("000000000000")) << "each shard counts for itself";
@@ -95,11 +107,48 @@ TEST(MongoMembers, a_mongos_is_shown_as_one_and_goes_with_others_of_its_kind_onl
   EXPECT_NE(of_a_set.note(0, hello(Type::mongos, 21, "")), "") << "the URI names a set";
 }
 
+TEST(MongoMembers, one_member_that_is_no_mongodb_is_enough_to_send_nothing_twice) {
+  Members members(config_with(2), {});
+  EXPECT_EQ(members.capabilities().kind, "");
+  static_cast<void>(members.note(0, hello(Type::primary, 21)));
+  static_cast<void>(members.note(1, hello(Type::secondary, 21)));
+  EXPECT_TRUE(members.wants_build(0));
+  members.note_build(0, wire::Build{"MongoDB", "7.0.16"});
+  EXPECT_FALSE(members.wants_build(0));
+  members.note_build(1, wire::Build{"MongoDB", "7.0.16"});
+  EXPECT_TRUE(members.deduplicates());
+  members.note_build(1, wire::Build{"FerretDB", "2.1.0"});
+  EXPECT_FALSE(members.deduplicates());
+  const auto shown = members.capabilities();
+  EXPECT_EQ(shown.kind, "replica_set");
+  ASSERT_EQ(shown.members.size(), 2U);
+  EXPECT_EQ(shown.members[0].version, "7.0.16");
+  EXPECT_EQ(shown.members[0].reason, "");
+  EXPECT_EQ(shown.members[1].address, "h1:27017");
+  EXPECT_NE(shown.members[1].reason, "");
+}
+
+TEST(MongoMembers, a_new_process_is_asked_what_it_is_and_believed_to_be_what_was_there_until_it_says) {
+  Members members(config_with(1), {});
+  static_cast<void>(members.note(0, hello(Type::primary, 21)));
+  members.note_build(0, wire::Build{"FerretDB", "2.1.0"});
+  auto next = hello(Type::primary, 21);
+  next.topology_version->process[0] = 'x';
+  static_cast<void>(members.note(0, next));
+  EXPECT_TRUE(members.wants_build(0));
+  EXPECT_FALSE(members.deduplicates());
+  members.note_build(0, wire::Build{"MongoDB", "7.0.16"});
+  EXPECT_TRUE(members.deduplicates());
+  members.note_unreachable(0);
+  EXPECT_FALSE(members.wants_build(0)) << "its process tells whether it is another";
+}
+
 TEST(MongoMembers, the_election_of_a_reply_is_outdated_once_a_newer_one_was_seen) {
   Members members(config_with(2), {});
   auto primary = hello(Type::primary);
   primary.election_id = "000000000002";
   primary.set_version = 1;
+  primary.has_set_version = true;
   static_cast<void>(members.note(0, primary));
   EXPECT_TRUE(members.is_outdated("000000000001"));
   EXPECT_FALSE(members.is_outdated("000000000002"));
@@ -113,6 +162,7 @@ TEST(MongoMembers, a_primary_of_an_older_election_is_stale_and_teaches_nothing) 
   auto primary = hello(Type::primary);
   primary.election_id = "000000000002";
   primary.set_version = 1;
+  primary.has_set_version = true;
   EXPECT_FALSE(members.is_stale_primary(primary));
   static_cast<void>(members.note(0, primary));
   EXPECT_FALSE(members.is_stale_primary(primary));
@@ -123,7 +173,9 @@ TEST(MongoMembers, a_primary_of_an_older_election_is_stale_and_teaches_nothing) 
   EXPECT_TRUE(members.is_outdated("000000000001"));
   EXPECT_FALSE(members.is_outdated("000000000002"));
   older.set_version = 2;
-  EXPECT_FALSE(members.is_stale_primary(older)) << "elections are compared within one configuration";
+  EXPECT_FALSE(members.is_stale_primary(older)) << "before MongoDB 6.0 a newer configuration outweighs an election";
+  older.wire_max = 17;
+  EXPECT_TRUE(members.is_stale_primary(older)) << "from 6.0 on it does not";
   auto secondary = older;
   secondary.type = Type::secondary;
   EXPECT_FALSE(members.is_stale_primary(secondary));
@@ -133,6 +185,7 @@ wire::MemberHello primary_of(std::string election) {
   auto made = hello(Type::primary);
   made.election_id = std::move(election);
   made.set_version = 1;
+  made.has_set_version = true;
   return made;
 }
 
@@ -212,6 +265,20 @@ TEST(MongoMembers, a_read_is_believed_unless_another_member_is_known_to_be_the_p
   EXPECT_FALSE(members.reads_elsewhere(read));
 }
 
+TEST(MongoMembers, a_reply_to_a_write_may_tell_of_a_newer_primary_before_its_hello_does) {
+  Members members(config_with(2), {});
+  auto primary = hello(Type::primary);
+  primary.election_id = "000000000002";
+  primary.set_version = 1;
+  primary.has_set_version = true;
+  static_cast<void>(members.note(0, primary));
+  EXPECT_FALSE(members.is_outdated("000000000003"));
+  EXPECT_TRUE(members.is_stale_primary(primary));
+  auto newer = primary;
+  newer.election_id = "000000000003";
+  EXPECT_FALSE(members.is_stale_primary(newer));
+}
+
 std::vector<std::string> names(const Members& members) {
   std::vector<std::string> all;
   for (const auto& host : members.hosts()) all.push_back(host.to_string());
@@ -233,6 +300,20 @@ TEST(MongoMembers, hosts_that_the_set_names_are_added_once_and_those_that_it_doe
   EXPECT_EQ(names(members), all) << "an index stays one member's";
   EXPECT_FALSE(members.is_retired(1));
   EXPECT_TRUE(members.is_retired(3));
+}
+
+TEST(MongoMembers, hosts_that_dns_has_take_the_place_of_the_name_that_stood_for_them) {
+  auto config = config_with(1, "");
+  Members members(config, {});
+  config.mongo.hosts = {{"m0", 27017}, {"m1", 27017}};
+  config.mongo.replica_set = "rs";
+  members.seed(config.mongo);
+  EXPECT_EQ(names(members), (std::vector<std::string>{"m0:27017", "m1:27017"}));
+  EXPECT_NE(members.note(0, hello(Type::primary, 9, "other")), "") << "the set's name came with them";
+  auto primary = hello(Type::primary);
+  primary.hosts = {"m0:27017", "m2:27017"};
+  EXPECT_EQ(members.note(1, primary), "");
+  EXPECT_EQ(names(members), (std::vector<std::string>{"m0:27017", "m1:27017", "m2:27017"}));
 }
 
 TEST(MongoMembers, a_direct_connection_keeps_to_its_host) {
@@ -283,6 +364,7 @@ TEST(MongoMembers, no_read_is_for_a_primary_that_slept_through_its_replacement) 
   primary.hosts = {"h0:27017", "h1:27017", "h2:27017"};
   primary.election_id = "000000000002";
   primary.set_version = 1;
+  primary.has_set_version = true;
   static_cast<void>(members.note(0, primary));
   static_cast<void>(members.note(2, hello(Type::secondary)));
   auto older = primary;

@@ -217,6 +217,15 @@ TEST(UpstreamHosts, one_that_is_found_out_later_is_probed_and_taken_when_it_has_
   EXPECT_EQ(script.machine.status().current, "db-9:5432");
 }
 
+TEST(UpstreamHosts, one_whose_address_is_found_out_during_the_attempt_is_connected_by_that) {
+  UpstreamScript script(settings_of(1, Wish::primary));
+  script.start();
+  script.machine.rename_endpoint(0, {"db-9", 5432});
+  script.attempt_ends(good(Role::primary));
+  EXPECT_EQ(script.machine.state(), State::connected);
+  EXPECT_EQ(script.machine.status().current, "db-9:5432");
+}
+
 TEST(UpstreamHosts, one_that_is_retired_is_neither_probed_nor_attempted_nor_shown_until_it_is_back) {
   UpstreamScript script(settings_of(2, Wish::primary));
   script.connect();

@@ -6,6 +6,7 @@ import time
 from bson import Int64, ObjectId
 from bson.datetime_ms import DatetimeMS
 
+from support.mongo_model import compression
 from support.mongo_model.errors import CommandError
 from support.mongo_model.registry import command
 from support.mongo_model.wire import EXHAUST_ALLOWED, OP_MSG
@@ -88,7 +89,7 @@ def _metadata(connection, doc):
 
 def _compression(connection, doc):
     if "compression" in doc and connection.compression is None:
-        known = [one for one in doc["compression"] if one in ("zlib",)]
+        known = [one for one in doc["compression"] if one in compression.PACK]
         connection.compression = known or None
 
 

@@ -24,7 +24,8 @@ async def ping(op):
 @command("buildInfo", "buildinfo", login=False)
 async def build_info(op):
     words = version(op.member.cluster.settings.wire)
-    return {"version": words, "gitVersion": "unknown", "modules": [], "allocator": "system", "javascriptEngine": "none",
+    imitation = {"ferretdbVersion": "v1.24.0"} if op.member.cluster.settings.product == "FerretDB" else {}
+    return {"version": words, "gitVersion": "unknown", **imitation, "modules": [], "allocator": "system", "javascriptEngine": "none",
             "sysInfo": "deprecated", "versionArray": [int(one) for one in words.split(".")] + [0],
             "openssl": {"running": "model", "compiled": "model"}, "bits": 64, "debug": False, "maxBsonObjectSize": 16777216,
             "storageEngines": ["wiredTiger"]}
