@@ -108,7 +108,7 @@ Task<Session::Attached> Session::attach_once(SessionMachine::Attachment attachme
         continue;
       }
       // A listener that says nothing has nothing that could be refused.
-      const bool asked = attachment == SessionMachine::Attachment::first || waiting_for_backend_ || machine_.replaying();
+      const bool asked = attachment == SessionMachine::Attachment::first || held_since_ || machine_.replaying();
       if (asked && refusal->reason != Refusal::Reason::cancelled) machine_.refuse("57P03", std::move(refusal->message));
       co_return Attached::refused;
     }
