@@ -156,8 +156,14 @@ class Watcher(Client):
             self.heard.append(part_of(change["fullDocument"]))
         return change is not None
 
-    def hear_out(self):
-        """What the servers still have to tell, once nobody writes any more."""
+    def hear_out(self, stored, deadline=20.0):
+        """What the servers still have to tell, once nobody writes any more: all that is stored, and whatever comes behind it.
+
+        The member that has the stream may have been cut off until now, and then has to learn what the others have.
+        """
+        end = time.monotonic() + deadline
+        while not stored <= set(self.heard) and time.monotonic() < end:
+            self.hear()
         silent = 0
         while silent < 10:
             silent = 0 if self.hear() else silent + 1
@@ -221,7 +227,9 @@ class Oracle:
         verdict = Verdict(acknowledged=self.acknowledged())
         verdict.errors = [f"client {one.number} ({type(one).__name__}) never ended" for one in self.clients if one.is_alive()]
         if not verdict.errors:
-            self.clients[0].hear_out()
+            with MongoClient(self.direct_uri) as direct:
+                stored = {part_of(one) for one in direct[DATABASE].batches.find({})}
+            self.clients[0].hear_out(stored)
         for one in self.clients:
             verdict.errors += one.errors
             verdict.noticed += [f"client {one.number}: {line}" for line in one.seen]
@@ -236,7 +244,8 @@ class Oracle:
         heard = collections.Counter(self.clients[0].heard)
         stored = {part_of(one) for one in database.batches.find({})}
         verdict.wrong += [f"the change stream told of {one} {count} times" for one, count in heard.items() if count > 1]
-        verdict.wrong += [f"the change stream never told of {one}" for one in stored - set(heard)]
+        last = list(heard)[-1] if heard else "nothing"
+        verdict.wrong += [f"the change stream never told of {one}, and of {last} last" for one in stored - set(heard)]
         verdict.wrong += [f"the change stream told of {one}, which is not there" for one in set(heard) - stored]
 
     def _reckon(self, database, fates, verdict):
