@@ -1,8 +1,10 @@
 """PyMongo straight on the model replica set: it must behave as the servers that the MongoDB tests need, faults included."""
 
+import functools
 import os
 import threading
 import time
+import types
 
 import pymongo
 import pytest
@@ -13,6 +15,8 @@ from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
 from support.mongo import ModelSet
+from support.mongo_model.cluster import Cluster
+from support.mongo_model.member import Member
 from support.waiting import wait_for
 
 pytestmark = pytest.mark.fault_free
@@ -418,6 +422,20 @@ class Test_majority_and_rollback:
         assert [one["_id"] for one in client.test.c.find()] == [0]
         totals = model.do("history")["totals"]
         assert totals["acknowledged_and_rolled_back"] >= 1 and totals["majority_and_rolled_back"] == 0
+
+    def test_what_a_majority_has_is_never_taken_for_a_replaced_primarys_own_entries(self):
+        """A change stream on it would tell of entries that are about to be rolled back, and resume behind others."""
+        def member(index, log):
+            one = types.SimpleNamespace(index=index, log=log, acked={}, commit_length=1, progress=types.SimpleNamespace(fire=lambda: None))
+            one.common_length = functools.partial(Member.common_length, one)
+            return one
+        shared, newer, divergent = object(), object(), object()
+        primary, follower, old = member(0, [shared, newer]), member(1, [shared, newer]), member(2, [shared, divergent])
+        primary.acked[1] = 2
+        members = [primary, follower, old]
+        cluster = types.SimpleNamespace(voters=members, data_members=lambda: members, majority=2, reach=lambda one, other: True)
+        Cluster._advance(cluster, primary)
+        assert [one.commit_length for one in members] == [2, 2, 1]
 
     def test_a_frozen_primary_wakes_and_acknowledges_what_it_will_roll_back(self, model, client):
         client.test.get_collection("c", write_concern=MAJORITY).insert_one({"_id": 0})

@@ -124,7 +124,8 @@ class Cluster:
         primary.progress.fire()
         for member in self.data_members():
             if member is not primary and self.reach(primary, member):
-                member.commit_length = max(member.commit_length, min(primary.commit_length, len(member.log)))
+                # Of its own log only what the primary has too: the rest, of a term that is over, will be rolled back.
+                member.commit_length = max(member.commit_length, min(primary.commit_length, member.common_length(primary)))
 
     # Elections
 
