@@ -143,12 +143,17 @@ TEST(MongoMembers, a_new_process_is_asked_what_it_is_and_believed_to_be_what_was
   EXPECT_FALSE(members.wants_build(0)) << "its process tells whether it is another";
 }
 
+wire::MemberHello primary_of(std::string election) {
+  auto made = hello(Type::primary);
+  made.election_id = std::move(election);
+  made.set_version = 1;
+  made.has_set_version = true;
+  return made;
+}
+
 TEST(MongoMembers, the_election_of_a_reply_is_outdated_once_a_newer_one_was_seen) {
   Members members(config_with(2), {});
-  auto primary = hello(Type::primary);
-  primary.election_id = "000000000002";
-  primary.set_version = 1;
-  primary.has_set_version = true;
+  const auto primary = primary_of("000000000002");
   static_cast<void>(members.note(0, primary));
   EXPECT_TRUE(members.is_outdated("000000000001"));
   EXPECT_FALSE(members.is_outdated("000000000002"));
@@ -159,10 +164,7 @@ TEST(MongoMembers, the_election_of_a_reply_is_outdated_once_a_newer_one_was_seen
 
 TEST(MongoMembers, a_primary_of_an_older_election_is_stale_and_teaches_nothing) {
   Members members(config_with(2), {});
-  auto primary = hello(Type::primary);
-  primary.election_id = "000000000002";
-  primary.set_version = 1;
-  primary.has_set_version = true;
+  const auto primary = primary_of("000000000002");
   EXPECT_FALSE(members.is_stale_primary(primary));
   static_cast<void>(members.note(0, primary));
   EXPECT_FALSE(members.is_stale_primary(primary));
@@ -179,14 +181,6 @@ TEST(MongoMembers, a_primary_of_an_older_election_is_stale_and_teaches_nothing) 
   auto secondary = older;
   secondary.type = Type::secondary;
   EXPECT_FALSE(members.is_stale_primary(secondary));
-}
-
-wire::MemberHello primary_of(std::string election) {
-  auto made = hello(Type::primary);
-  made.election_id = std::move(election);
-  made.set_version = 1;
-  made.has_set_version = true;
-  return made;
 }
 
 TEST(MongoMembers, what_a_hello_means_for_the_upstream) {
@@ -267,10 +261,7 @@ TEST(MongoMembers, a_read_is_believed_unless_another_member_is_known_to_be_the_p
 
 TEST(MongoMembers, a_reply_to_a_write_may_tell_of_a_newer_primary_before_its_hello_does) {
   Members members(config_with(2), {});
-  auto primary = hello(Type::primary);
-  primary.election_id = "000000000002";
-  primary.set_version = 1;
-  primary.has_set_version = true;
+  const auto primary = primary_of("000000000002");
   static_cast<void>(members.note(0, primary));
   EXPECT_FALSE(members.is_outdated("000000000003"));
   EXPECT_TRUE(members.is_stale_primary(primary));
