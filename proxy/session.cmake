@@ -5,7 +5,7 @@ holdfast_library(postgres_session_machine
   SOURCES ${here}/postgres/session_machine.cpp ${here}/postgres/session_machine_client.cpp
           ${here}/postgres/session_machine_server.cpp ${here}/postgres/session_machine_loss.cpp ${here}/postgres/segment_effects.cpp
           ${here}/postgres/lost_transaction.cpp ${here}/postgres/session_machine_replay.cpp ${here}/postgres/session_machine_journal.cpp ${here}/postgres/replay_judge.cpp
-          ${here}/postgres/session_machine_ledger.cpp
+          ${here}/postgres/session_machine_ledger.cpp ${here}/postgres/session_machine_two_phase.cpp
   PUBLIC holdfast_postgres_codec holdfast_postgres_scan holdfast_postgres_judge)
 holdfast_mutable_library(postgres_session_machine)
 holdfast_library(postgres_authentication

@@ -6,5 +6,5 @@ find_library(HOLDFAST_PG_QUERY pg_query REQUIRED)
 holdfast_library(postgres_judge
                  SOURCES ${CMAKE_CURRENT_LIST_DIR}/parse_tree.cpp ${CMAKE_CURRENT_LIST_DIR}/builtin_functions.cpp
                          ${CMAKE_CURRENT_LIST_DIR}/statement_judge.cpp ${CMAKE_CURRENT_LIST_DIR}/session_judge.cpp
-                         ${CMAKE_CURRENT_LIST_DIR}/read_proof.cpp ${CMAKE_CURRENT_LIST_DIR}/ledger.cpp
+                         ${CMAKE_CURRENT_LIST_DIR}/read_proof.cpp ${CMAKE_CURRENT_LIST_DIR}/ledger.cpp ${CMAKE_CURRENT_LIST_DIR}/two_phase.cpp
                  PRIVATE ${HOLDFAST_PG_QUERY})

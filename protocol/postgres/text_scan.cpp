@@ -295,6 +295,7 @@ class Scan {
     out.may_call = may_call_ || out.kind == TextClass::unknown || out.kind == TextClass::procedure;
     out.uses_prepared = uses_prepared_;
     out.transaction_word = transaction_word_;
+    out.two_phase = out.single_statement && starts_two_phase();
     out.calls_set_config = calls_set_config_;
     out.shape = shape_;
     return out;
@@ -354,6 +355,11 @@ class Scan {
   }
 
   Word second() const { return words_ > 1 ? first_[1] : Word::none; }
+
+  bool starts_two_phase() const {
+    if (first_[0] == Word::prepare_) return second() == Word::transaction_;
+    return (first_[0] == Word::commit_ || first_[0] == Word::rollback_) && second() == Word::prepared_;
+  }
 
   /// SET's second word is the name of a setting, or its first part, though it could be a keyword.
   bool names_setting() const {

@@ -43,6 +43,8 @@ struct TextScan {
   /// A statement of the text may begin, end or divide a transaction by itself (not by way of CALL or DO). Where this is
   /// false there certainly is none; where it is true, judge_text() says which.
   bool transaction_word = false;
+  /// One PREPARE TRANSACTION, COMMIT PREPARED or ROLLBACK PREPARED; false in doubt.
+  bool two_phase = false;
   /// At most one statement; false in doubt.
   bool single_statement = false;
   /// set_config is named in the text, dollar quotes included, other than in calls whose last argument is TRUE.

@@ -14,7 +14,7 @@ enum class Word : std::uint8_t {
   discard_, load_, declare_, create_, refresh_, call_, do_, into_, temp_, join_, conflict_, by_, group_, order_, true_,
   set_config_, pg_catalog_, local_, global_, session_, transaction_, transaction_setting_, role_, authorization_,
   session_authorization_, characteristics_, constraints_, seed_, replace_, materialized_, varying_, analyze_, verbose_,
-  zone_, names_, schema_, xml_, notify_, truncate_,
+  zone_, names_, schema_, xml_, notify_, truncate_, prepared_,
   // From here on: words after which a parenthesis can call nothing, in the grammars of PostgreSQL 13 to 18: reserved
   // words, the syntax functions that no function of a user can replace, and types that are keywords.
   grouping_, on_, or_, as_, from_, select_, values_, table_, with_, char_,
@@ -74,6 +74,7 @@ constexpr Word short_word(std::uint64_t key) {
     case word_key("set"): return Word::set_;
     case word_key("reset"): return Word::reset_;
     case word_key("prepare"): return Word::prepare_;
+    case word_key("prepared"): return Word::prepared_;
     case word_key("execute"): return Word::execute_;
     case word_key("listen"): return Word::listen_;
     case word_key("unlisten"): return Word::unlisten_;

@@ -136,10 +136,10 @@ class Session : public std::enable_shared_from_this<Session> {
   Task<> knock_at_server(std::shared_ptr<Knock> knock, SteadyTime limit);
   Task<> take_snapshot();
 
-  // the ledger (session_ledger.cpp)
-  enum class LedgerAnswer { not_asked, committed, not_committed, unknown, lost };
-  Task<LedgerAnswer> ask_ledger(Backend& backend, SteadyTime deadline);
-  Task<bool> tell_outcome(Backend& backend, LedgerAnswer answer, SteadyTime deadline);
+  // what became of a commit, and the ledger (session_ledger.cpp)
+  enum class OutcomeAnswer { not_asked, committed, not_committed, unknown, lost };
+  Task<OutcomeAnswer> ask_outcome(Backend& backend, SteadyTime deadline);
+  Task<bool> tell_outcome(Backend& backend, OutcomeAnswer answer, SteadyTime deadline);
   Task<bool> has_ledger(Backend& backend);
   void tidy_ledger_at(SteadyTime now);
   Task<> tidy_ledger(bool sweep);

@@ -154,8 +154,8 @@ Task<Session::Attached> Session::attach_once(SessionMachine::Attachment attachme
         co_return Attached::closed;
       }
       const auto limit = now() + config.reconnect.connection_timeout;
-      const auto outcome = co_await ask_ledger(*result.backend, deadline);
-      auto restored = outcome == LedgerAnswer::lost ? Restored::lost : co_await restore_session(*result.backend, limit);
+      const auto outcome = co_await ask_outcome(*result.backend, deadline);
+      auto restored = outcome == OutcomeAnswer::lost ? Restored::lost : co_await restore_session(*result.backend, limit);
       if (restored == Restored::yes && !co_await tell_outcome(*result.backend, outcome, limit)) restored = Restored::lost;
       if (restored == Restored::yes && !co_await judge_reads(*result.backend, limit)) restored = Restored::lost;
       if (machine_.state() == SessionState::closed) co_return Attached::closed;

@@ -1,5 +1,5 @@
-// A session and its ledger: is there one, what does it say of a lost commit, and which of its rows can go. When a commit is
-// recorded is the machine's to say.
+// A session and its ledger: is there one, what does the server say of a lost commit, and which of its rows can go. When a commit is
+// recorded, and what is asked of it, is the machine's to say.
 #include <spdlog/spdlog.h>
 
 #include <utility>
@@ -12,44 +12,45 @@ namespace holdfast::proxy::postgres {
 
 namespace {
 
-constexpr auto ledger_pause = std::chrono::milliseconds(50);
+constexpr auto ask_pause = std::chrono::milliseconds(50);
 constexpr auto ledger_sweep_pause = std::chrono::hours(1);
 
 SteadyTime now() { return std::chrono::steady_clock::now(); }
-
-std::vector<std::string> parameters_of(const SessionMachine::LedgerKey& key) { return {key.session, key.sequence}; }
 
 }  // namespace
 
 /// Fences out the commit whose answer was lost, or learns that it was made. Before the session is restored, so that no
 /// time limit of the client's holds here. It waits for the lost transaction, which may still be under way.
-Task<Session::LedgerAnswer> Session::ask_ledger(Backend& backend, SteadyTime deadline) {
-  const auto key = machine_.commit_in_question();
-  if (!key) co_return LedgerAnswer::not_asked;
+Task<Session::OutcomeAnswer> Session::ask_outcome(Backend& backend, SteadyTime deadline) {
+  const auto question = machine_.commit_in_question();
+  if (!question) co_return OutcomeAnswer::not_asked;
   while (!closing_ && now() < deadline) {
-    const auto rows = co_await query(backend, std::string(pg::ledger_fence()), parameters_of(*key), server_in_, deadline);
-    if (!backend.stream->is_open() || closing_) co_return LedgerAnswer::lost;
+    const auto rows =
+        co_await query(backend, std::string(question->ask.text), question->ask.parameters, server_in_, deadline);
+    if (!backend.stream->is_open() || closing_) co_return OutcomeAnswer::lost;
     if (rows && rows->size() == 1) {
       const auto answer = rows->front().at(0).value_or("");
-      if (answer == "committed") co_return LedgerAnswer::committed;
-      if (answer == "fenced") co_return LedgerAnswer::not_committed;
-      co_return LedgerAnswer::lost;  // a read-only server: another one may be the primary
+      if (answer == "committed") co_return OutcomeAnswer::committed;
+      if (answer == "fenced") co_return OutcomeAnswer::not_committed;
+      if (answer == "unknown") co_return OutcomeAnswer::unknown;
+      co_return OutcomeAnswer::lost;  // a read-only server: another one may be the primary
     }
-    SteadyTimer pause(executor_, ledger_pause);  // it was in another transaction's way, or the role's time limit was too short
+    SteadyTimer pause(executor_, ask_pause);  // it was in another transaction's way, or the role's time limit was too short
     co_await pause.async_wait(asio::as_tuple(use_task));
   }
-  co_return LedgerAnswer::unknown;
+  co_return OutcomeAnswer::unknown;
 }
 
 /// A commit that was found is reported once one of the session's own behind it is acknowledged: only then is it as durable
 /// as the client asked for. False: the backend was lost.
-Task<bool> Session::tell_outcome(Backend& backend, LedgerAnswer answer, SteadyTime deadline) {
+Task<bool> Session::tell_outcome(Backend& backend, OutcomeAnswer answer, SteadyTime deadline) {
   using Outcome = SessionMachine::Outcome;
-  const auto key = machine_.commit_in_question();
-  if (!key) co_return true;
-  auto outcome = answer == LedgerAnswer::not_committed ? Outcome::not_committed : Outcome::unknown;
-  if (answer == LedgerAnswer::committed) {
-    const auto barrier = co_await query(backend, std::string(pg::ledger_barrier()), parameters_of(*key), server_in_, deadline);
+  const auto question = machine_.commit_in_question();
+  if (!question) co_return true;
+  auto outcome = answer == OutcomeAnswer::not_committed ? Outcome::not_committed : Outcome::unknown;
+  if (answer == OutcomeAnswer::committed) {
+    const auto barrier =
+        co_await query(backend, std::string(question->barrier.text), question->barrier.parameters, server_in_, deadline);
     if (!barrier) co_return false;
     outcome = Outcome::committed;
   }

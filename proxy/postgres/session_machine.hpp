@@ -31,6 +31,7 @@
 #include "protocol/postgres/session_state.hpp"
 #include "protocol/postgres/statement_judge.hpp"
 #include "protocol/postgres/statement_store.hpp"
+#include "protocol/postgres/two_phase.hpp"
 
 namespace holdfast::proxy::postgres {
 
@@ -96,7 +97,7 @@ struct SessionOptions {
 struct SessionStatistics {
   std::uint64_t statements = 0;
   std::uint64_t outcomes_unknown = 0;
-  std::uint64_t outcomes_committed = 0, outcomes_not_committed = 0;        // by the ledger
+  std::uint64_t outcomes_committed = 0, outcomes_not_committed = 0;        // as the server says later
   std::uint64_t transactions_lost = 0;
   std::uint64_t notification_gaps = 0;
   std::uint64_t snapshots = 0;
@@ -110,6 +111,15 @@ struct RecordedCommit {
   std::optional<std::uint64_t> request;  // the client's message that commits; none: it stands behind what was injected
   bool sent = false;                     // and its answer has not come
   bool recorded = true;                  // false: the transaction was READ ONLY
+};
+
+/// A PREPARE TRANSACTION, COMMIT PREPARED or ROLLBACK PREPARED of the client's, that the server can be asked about later.
+struct TwoPhase {
+  pg::TwoPhaseStatement statement;
+  std::uint64_t request = 0;  // the client's message that runs it; 0: it has not gone out
+  bool done = false;          // its CommandComplete has reached the client
+  bool undone = false;        // the server was asked: it has not been done
+  std::string error;          // ErrorResponse to what was asked before: the client's transaction has failed of it
 };
 
 struct SegmentEffects;  // what the texts of a segment could have done (segment_effects.hpp)
@@ -155,17 +165,21 @@ class SessionMachine {
   /// before and is to be run again, else when the shell shows it next.
   void refuse(std::string_view code, std::string message);
 
-  // ---- the ledger (session_machine_ledger.cpp) ----
+  // ---- what became of a commit (session_machine_ledger.cpp, session_machine_two_phase.cpp) ----
 
-  /// The session's key in the ledger and that of the commit whose outcome the ledger is to tell, before the backend is
-  /// attached; none where nobody needs to know.
-  struct LedgerKey {
-    std::string session, sequence;
+  /// What a commit whose answer was lost has come to, to be asked of the new backend before it is attached; none where
+  /// nobody needs to know. `ask` answers 'committed', 'fenced', 'unknown' or, where this server cannot tell, 'read_only';
+  /// `barrier` is a commit of our own.
+  struct OutcomeQuestion {
+    pg::Inquiry ask, barrier;
   };
-  [[nodiscard]] std::optional<LedgerKey> commit_in_question() const;
-  /// What the ledger says of it. `committed` only once a barrier has shown it to be durable.
+  [[nodiscard]] std::optional<OutcomeQuestion> commit_in_question() const;
+  /// What the server says of it. `committed` only once the barrier has shown it to be durable.
   enum class Outcome { committed, not_committed, unknown };
   void on_commit_judged(Outcome outcome);
+
+  // ---- the ledger (session_machine_ledger.cpp) ----
+
   /// Rows of the ledger that are of no more use, when there are enough of them and the session is at rest.
   [[nodiscard]] bool ledger_forget_due() const;
   /// Writes the statement that removes them to server_output.
@@ -306,11 +320,20 @@ class SessionMachine {
   void forget_commit();
   void drop_unsent_commit();
   [[nodiscard]] bool commit_sent() const { return commit_ && commit_->sent; }
-  /// The ledger can tell what became of what is under way at the loss, or nobody needs to ask it.
-  [[nodiscard]] bool ledger_knows() const { return (commit_sent() && commit_->recorded) || certainly_not_committed(); }
-  /// By the ledger, or because COMMIT was not sent: what is under way at the loss certainly left nothing behind.
+  /// The new backend can tell what became of what is under way at the loss, or nobody needs to ask it.
+  [[nodiscard]] bool outcome_known() const { return asks_ledger() || asks_two_phase_ || certainly_not_committed(); }
+  [[nodiscard]] bool asks_ledger() const { return commit_sent() && commit_->recorded; }
+  /// By what the server says, or because COMMIT was not sent: what is under way at the loss certainly left nothing behind.
   [[nodiscard]] bool certainly_not_committed() const;
   void answer_committed();
+
+  // two-phase commit (session_machine_two_phase.cpp)
+  std::optional<Pass> before_two_phase(pg::StatementId id);
+  std::optional<Pass> on_two_phase_completed(const pg::Request& request, std::string_view tag);
+  void note_two_phase_sent(pg::StatementId id);
+  void note_two_phase_sent_again(std::uint64_t request);
+  void on_two_phase_row(std::string_view body);
+  [[nodiscard]] bool asks_two_phase(const std::vector<Segment>& segments, OldBackend old_backend) const;
 
   // what a second run would need (session_machine_journal.cpp)
   /// Of the segment that is being answered.
@@ -462,8 +485,8 @@ class SessionMachine {
     std::size_t compared = 0;                    // entries of the journal before it are compared
     bool running = false, caught_up = false;
     std::string difference;
-    bool asks_ledger = false;                    // before anything is run again
-    std::string obstacle;                        // why it is not run again, whatever the ledger or the catalog says
+    bool asks_outcome = false;                   // before anything is run again
+    std::string obstacle;                        // why it is not run again, whatever the server says
   };
   std::optional<Replay> replay_;
   bool replayed_ = false;           // once only: until the client is at rest outside a transaction
@@ -493,6 +516,10 @@ class SessionMachine {
   std::optional<std::uint64_t> flushed_;  // the last request when the server was asked for what it has
   bool waits_for_answers_ = false, answers_came_ = false;
   std::unordered_map<std::uint64_t, pg::LedgerEntry> ledger_entries_;  // by the shape of the text
+
+  // two-phase commit
+  std::optional<TwoPhase> two_phase_;  // until the client's ReadyForQuery
+  bool asks_two_phase_ = false;        // at the loss: the new backend is to tell what became of it
 
   // lost transaction
   bool lost_error_pending_ = false;

@@ -87,6 +87,7 @@ void SessionMachine::unwind_client_bytes() {
   for (const auto& request : scratch_) take_back(request);
   scratch_.clear();
   if (commit_ && commit_->request >= batch_.number) commit_.reset();
+  if (two_phase_ && two_phase_->request >= batch_.number) two_phase_.reset();
   if (wrap_ == Wrap::open && wrapped_.statement != pg::no_statement && wrapped_.number >= batch_.number) end_wrap();
 }
 
@@ -193,10 +194,17 @@ SessionMachine::Pass SessionMachine::on_query(std::string_view message, std::str
     statements_.release(id);
     return Pass::inject;
   }
+  if (statements_[id].scan.two_phase) {
+    if (const auto pass = before_two_phase(id)) {
+      statements_.release(id);
+      return *pass;
+    }
+  }
   // A simple query ends the unnamed statement (protocol documentation, "Extended Query").
   statements_.drop_name({});
   ++statistics_.statements;
   push(pg::RequestKind::query, id);
+  note_two_phase_sent(id);
   return Pass::forward;
 }
 
@@ -227,6 +235,12 @@ SessionMachine::Pass SessionMachine::on_parse(std::string_view message, std::str
   // A name that is taken must be taken on this backend too, for the client is owed the error.
   if (!parse->name.empty() && !ensure_parsed(parse->name)) return Pass::inject;
   const auto id = statements_.add_parse(message, parse->name, parse->text);
+  if (statements_[id].scan.two_phase) {
+    if (const auto pass = before_two_phase(id)) {
+      statements_.release(id);
+      return *pass;
+    }
+  }
   statements_[id].backend = backend_;
   const auto previous = statements_.bind_name(parse->name, id);
   push(pg::RequestKind::parse, id, previous);
@@ -239,6 +253,9 @@ SessionMachine::Pass SessionMachine::on_bind(std::string_view body) {
   if (!bind) return protocol_violation("a Bind message is malformed");
   if (!ensure_parsed(bind->statement)) return Pass::inject;
   const auto id = statements_.find(bind->statement);
+  if (id != pg::no_statement && statements_[id].scan.two_phase) {
+    if (const auto pass = before_two_phase(id)) return *pass;
+  }
   statements_.hold(id);
   if (bind->portal.empty()) {
     statements_.release(std::exchange(unnamed_portal_, id));
@@ -268,6 +285,7 @@ SessionMachine::Pass SessionMachine::on_execute(std::string_view body) {
   statements_.hold(id);
   ++statistics_.statements;
   push(pg::RequestKind::execute, id);
+  note_two_phase_sent(id);
   return Pass::forward;
 }
 
@@ -349,7 +367,7 @@ void SessionMachine::refuse(std::string_view code, std::string message) {
   if (replay_) {
     loss_.message = message;
     // What began in a transaction was lost with it; a cancel is answered as one.
-    const bool told = (status_ == 'I' || code == "57014") && !replay_->asks_ledger;
+    const bool told = (status_ == 'I' || code == "57014") && !replay_->asks_outcome;
     return abandon_replay(told ? std::optional<pg::ErrorText>({"ERROR", code, message}) : std::nullopt);
   }
   refusal_ = Refusal{std::string(code), std::move(message), false};

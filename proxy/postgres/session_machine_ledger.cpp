@@ -280,30 +280,40 @@ void SessionMachine::forget_commit() {
 /// What was injected for a message that never went out.
 void SessionMachine::drop_unsent_commit() {
   if (commit_ && !commit_->request) commit_.reset();
+  if (two_phase_ && two_phase_->request == 0) two_phase_.reset();
   if (wrap_ == Wrap::open && wrapped_.statement == pg::no_statement) wrap_ = Wrap::none;
   waits_for_answers_ = false;
   flushed_.reset();
 }
 
 bool SessionMachine::certainly_not_committed() const {
+  if (two_phase_ && two_phase_->undone) return true;
   return ((wrap_ == Wrap::open || wrap_ == Wrap::ending) && !commit_sent()) || (commit_ && commit_->request && !commit_->sent);
 }
 
-std::optional<SessionMachine::LedgerKey> SessionMachine::commit_in_question() const {
-  if (!replay_ || !replay_->asks_ledger) return std::nullopt;
-  return LedgerKey{options_.ledger_session, std::to_string(commit_->sequence)};
+std::optional<SessionMachine::OutcomeQuestion> SessionMachine::commit_in_question() const {
+  if (!replay_ || !replay_->asks_outcome) return std::nullopt;
+  if (asks_two_phase_) return OutcomeQuestion{pg::two_phase_after(two_phase_->statement), pg::two_phase_barrier()};
+  const std::vector<std::string> key{options_.ledger_session, std::to_string(commit_->sequence)};
+  return OutcomeQuestion{{pg::ledger_fence(), key}, {pg::ledger_barrier(), key}};
 }
 
 void SessionMachine::on_commit_judged(Outcome outcome) {
-  if (!replay_ || !std::exchange(replay_->asks_ledger, false)) return;
+  if (!replay_ || !std::exchange(replay_->asks_outcome, false)) return;
   if (outcome == Outcome::committed && !broken("fence")) return answer_committed();
   if (outcome == Outcome::unknown) {
-    replay_obstacle_ = "ledger";
+    replay_obstacle_ = asks_two_phase_ ? "two_phase" : "ledger";
     return abandon_replay({});
   }
   ++statistics_.outcomes_not_committed;
   held_completion_.clear();
-  wrap_ == Wrap::none ? void(commit_->sent = false) : commit_.reset();
+  if (asks_two_phase_) {
+    two_phase_->undone = true;
+  } else if (wrap_ == Wrap::none) {
+    commit_->sent = false;
+  } else {
+    commit_.reset();
+  }
   if (replay_->obstacle.empty()) return;
   replay_obstacle_ = replay_->obstacle;
   abandon_replay({});
@@ -316,7 +326,7 @@ void SessionMachine::answer_committed() {
   for (const auto& request : replay_->pending) {
     ready = ready || request.kind == pg::RequestKind::query || request.kind == pg::RequestKind::sync;
     if (wrap_ == Wrap::none) {
-      answer_end(request, "COMMIT");
+      answer_end(request, asks_two_phase_ ? pg::two_phase_tag(two_phase_->statement.control) : "COMMIT");
     } else {
       client_output += std::exchange(held_completion_, {});
       statements_.release(request.statement);

@@ -199,7 +199,7 @@ void SessionMachine::answer_segment(const Segment& segment, Witness witness, Pro
   if (certainly_not_committed()) return fail_undone(segment, witness, progress);
   if (commit_sent() && wrap_ != Wrap::none) return fail_unknown(segment, 'I', progress);
   const bool completed = segment.completed();
-  if ((completed || segment.answered()) && effects.plain_end) {
+  if ((completed || segment.answered()) && (effects.plain_end || (effects.single && two_phase_ && two_phase_->done))) {
     // Its CommandComplete came after the transaction's end: only ReadyForQuery is missing.
     progress = {};
     return pg::write_ready_for_query(client_output, 'I');
@@ -364,6 +364,7 @@ void SessionMachine::detach() {
   forget_segment();
   forget_journal();
   forget_commit();
+  two_phase_.reset();
   if (client_stream_left_ > 0) client_stream_ = Stream::drop;  // the rest of a message that was cut
 }
 

@@ -56,6 +56,11 @@ bool reads_alike(const Parameters& parameters) {
   return true;
 }
 
+/// What the server can be asked about afterwards.
+bool ends_transaction(const pg::TextJudgement& text) {
+  return pg::is_plain_commit(text) || pg::two_phase_control(text) != pg::TransactionControl::none;
+}
+
 /// What was run is not in the journal, or not known by its parse tree.
 bool not_judged(std::string_view obstacle) {
   return obstacle == "replay_off" || obstacle == "replay_limit" || obstacle == "encoding";
@@ -74,7 +79,9 @@ bool SessionMachine::plan_replay(const std::vector<Segment>& segments, Witness w
   replay_obstacle_.clear();
   if (!transaction && segments.empty()) return false;
   Replay plan;
+  asks_two_phase_ = asks_two_phase(segments, old_backend);
   const auto obstacle = [&]() -> std::string {
+    if (two_phase_ && two_phase_->done) return std::string(answered);
     if (!journal_.enabled()) return "replay_off";
     if (!difference.empty()) return "different_result";
     if (again && !(!transaction && is_lone_begin(segments))) return "second_loss";
@@ -89,13 +96,13 @@ bool SessionMachine::plan_replay(const std::vector<Segment>& segments, Witness w
     return found.empty() && plan.reads.empty() && old_backend != OldBackend::gone ? "old_backend" : found;
   }();
   if (obstacle == answered) return false;
-  const bool asks_ledger = commit_sent() && commit_->recorded;
+  const bool asks_outcome = asks_ledger() || asks_two_phase_;
   if (!obstacle.empty()) plan.reads.clear();  // those before the one that is in the way
-  if (transaction && !obstacle.empty() && !asks_ledger && !partial && !reads_proven_ && !not_judged(obstacle)) {
+  if (transaction && !obstacle.empty() && !asks_outcome && !partial && !reads_proven_ && !not_judged(obstacle)) {
     // It does not run again, and yet a COMMIT of what only read can be told to have left nothing behind.
     static_cast<void>(obstacle_in_transaction(segments, witness, plan.reads));
   }
-  if (!obstacle.empty() && !asks_ledger && plan.reads.empty()) {
+  if (!obstacle.empty() && !asks_outcome && plan.reads.empty()) {
     replay_obstacle_ = obstacle;
     ++(transaction ? statistics_.transactions_not_replayed : statistics_.statements_not_replayed);
     return false;
@@ -103,7 +110,7 @@ bool SessionMachine::plan_replay(const std::vector<Segment>& segments, Witness w
   plan.transaction = transaction;
   plan.partial = partial;
   plan.given = digest_.mark();
-  plan.asks_ledger = asks_ledger;
+  plan.asks_outcome = asks_outcome;
   plan.obstacle = obstacle;
   if (wrap_ == Wrap::ending) wrap_ = Wrap::open;  // its Query is one of those that are under way
   for (const auto& segment : segments) {
@@ -149,15 +156,15 @@ std::string_view SessionMachine::obstacle_in_transaction(const std::vector<Segme
     if (segment.failed && status != 'I') status = 'E';
     const bool last = &segment == &segments.back();
     if (last && effects.plain_end && certainly_undone(segment, effects, witness)) break;
-    if (last && segments.size() == 1 && effects.plain_end && status == 'T' && journal.only_reads && !ledger_knows()) {
+    if (last && segments.size() == 1 && effects.plain_end && status == 'T' && journal.only_reads && !outcome_known()) {
       // A COMMIT of what only read leaves nothing behind, however often it is made.
       reads = std::move(journal.reads);
       break;
     }
-    const bool known = last && ledger_knows();
+    const bool known = last && outcome_known();
     if (effects.may_commit && !known && !broken("commit_under_way")) return "commit";
     for (const auto& text : effects.texts) {
-      if (known && pg::is_plain_commit(text)) continue;
+      if (known && ends_transaction(text)) continue;
       if (const auto obstacle = obstacle_in(text, savepoint); !obstacle.empty() && !broken("commit_under_way")) return obstacle;
     }
     status = effects.status_after(status);
@@ -177,9 +184,10 @@ std::string_view SessionMachine::obstacle_outside(const std::vector<Segment>& se
     const auto effects =
         judge_segment({statements_, session_}, segment.executed, segment.requests, in_block ? 'T' : status);
     const bool only_ready = segment.answered() && (segment.executed.empty() || effects.only_reads);
-    const bool known = ledger_knows();
+    const bool known = outcome_known();
     if (segment.failed || (!known && ((segment.completed() && !effects.only_begin) || only_ready))) return answered;
     for (const auto& text : effects.texts) {
+      if (known && ends_transaction(text)) continue;
       if (const auto obstacle = obstacle_in(text, savepoint); !obstacle.empty() && obstacle != "prepared_statement") {
         return obstacle;
       }
@@ -285,6 +293,7 @@ void SessionMachine::feed_replay() {
 void SessionMachine::send_again(const pg::JournalEntry& entry, std::string_view message) {
   auto& pending = replay_->pending;
   if (wrap_ == Wrap::open && entry.request == wrapped_.number) inject("holdfast_begin", "BEGIN");
+  note_two_phase_sent_again(entry.request);
   if (commit_ && commit_->request == entry.request) {
     inject_record(entry.type == front::query);
     commit_->sent = commit_->recorded = true;

@@ -123,6 +123,9 @@ SessionMachine::Pass SessionMachine::on_server_message(const pg::Header& header,
   }
   if (header.type == back::command_complete) {
     on_completed(reply.request, pg::command_tag(body));
+    if (two_phase_) {
+      if (const auto pass = on_two_phase_completed(reply.request, pg::command_tag(body))) return *pass;
+    }
     if (ledger_on() && reply.owner == pg::Owner::client) {
       if (const auto pass = on_completed_for_ledger(reply.request, whole)) return *pass;
     }
@@ -232,6 +235,7 @@ SessionMachine::Pass SessionMachine::on_ready(const pg::Request& request, char s
   if (catching_up()) return differs("a statement gave less than the first time");
   if (ledger_on()) note_ready_for_ledger(request.number, status);
   commit_warned_ = false;
+  two_phase_.reset();
   if (journal_.enabled()) note_answered(request.number, status);
   // In a transaction it is not known yet how that ends.
   if (status != 'I') status_ = status;
@@ -283,7 +287,8 @@ SessionMachine::Pass SessionMachine::on_server_error(std::string_view body) {
   const bool apart = owner == pg::Owner::injected && !tracker_.empty() &&
                      tracker_.requests()[0].owner == pg::Owner::injected;
   if (apart) {
-    if (ledger_error_.empty()) ledger_error_.assign(body.data() - pg::header_size, body.size() + pg::header_size);
+    auto& kept = two_phase_ ? two_phase_->error : ledger_error_;
+    if (kept.empty()) kept.assign(body.data() - pg::header_size, body.size() + pg::header_size);
     return Pass::drop;
   }
   const bool commit_failed = commit_ && (commit_->sent || !commit_->request) && wrap_ == Wrap::none;
@@ -355,7 +360,7 @@ SessionMachine::Pass SessionMachine::on_parameter_status(std::string_view messag
 /// Replies to statements of ours.
 SessionMachine::Pass SessionMachine::on_own_reply(char type, std::string_view body) {
   if (type == back::command_complete) on_own_completed(pg::command_tag(body));
-  if (type == back::data_row && snapshot_ != Snapshot::running) on_recorded(body);
+  if (type == back::data_row && snapshot_ != Snapshot::running) two_phase_ ? on_two_phase_row(body) : on_recorded(body);
   if (type == back::data_row && snapshot_ == Snapshot::running) {
     if (pg::parse_data_row(body, columns_) && columns_.size() == 3 && columns_[0] && columns_[1] && columns_[2]) {
       session_.on_snapshot_row(*columns_[0], *columns_[1], *columns_[2]);

@@ -232,7 +232,7 @@ void SimSession::log_in(proxy::upstream_action::Grant grant) {
     return close();
   }
   auto commit = SessionMachine::Outcome::unknown;
-  if (link && !ask_ledger(link->backend, commit)) link.reset();
+  if (link && !ask_outcome(link->backend, commit)) link.reset();
   if (link && !restore(link->backend)) link.reset();  // the server went in the middle of it
   if (!link) {
     if (clock_.now() < hold_deadline_) return enter_gate();
@@ -275,12 +275,12 @@ bool SimSession::restorable() {
 }
 
 /// False where the backend is of no use: it was lost, or the lost transaction still holds the key.
-bool SimSession::ask_ledger(ModelBackend& backend, SessionMachine::Outcome& outcome) {
-  const auto key = machine_.commit_in_question();
-  if (!key) return true;
+bool SimSession::ask_outcome(ModelBackend& backend, SessionMachine::Outcome& outcome) {
+  const auto question = machine_.commit_in_question();
+  if (!question) return true;
   if (clock_.chance(2)) return true;  // nothing comes of it: unknown
   std::string bytes, replies;
-  pg::write_statement(bytes, "holdfast_query", pg::ledger_fence(), {key->session, key->sequence});
+  pg::write_statement(bytes, "holdfast_query", question->ask.text, question->ask.parameters);
   pg::write_sync(bytes);
   backend.feed(bytes);
   while (backend.has_message()) static_cast<void>(backend.run_message(replies));

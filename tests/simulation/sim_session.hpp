@@ -101,7 +101,7 @@ class SimSession {
   void enter_gate();
   void log_in(proxy::upstream_action::Grant grant);
   bool restorable();
-  bool ask_ledger(ModelBackend& backend, session::SessionMachine::Outcome& outcome);
+  bool ask_outcome(ModelBackend& backend, session::SessionMachine::Outcome& outcome);
   bool restore(ModelBackend& backend);
   void refuse(std::string message);
   void close();

@@ -12,7 +12,7 @@ from support.waiting import free_port
 class Relay:
     """Listens on a port of its own and forwards each connection to `target_port` of 127.0.0.1.
 
-    Modes are switched from the test's thread and count for all connections: `cut`, `cut_after`, `black_hole`, `delay`.
+    Modes are switched from the test's thread and count for all connections: `cut`, `cut_after`, `cut_before`, `black_hole`, `delay`.
     """
 
     def __init__(self, target_port):
@@ -22,6 +22,7 @@ class Relay:
         self._refuse = threading.Event()
         self._delay = 0.0
         self._budget = {"to_server": None, "to_client": None}
+        self._barred = {"to_server": None, "to_client": None}
         self._lock = threading.Lock()
         self._pairs = []
         self.accepted = 0
@@ -44,6 +45,11 @@ class Relay:
         """Lets `count` more bytes pass in that direction (all connections together), then cuts everything once."""
         with self._lock:
             self._budget[direction] = count
+
+    def cut_before(self, fragment, direction="to_client"):
+        """Cuts everything once, in place of passing the next piece in that direction that has these bytes in it."""
+        with self._lock:
+            self._barred[direction] = fragment
 
     def black_hole(self, on=True):
         """Takes no more bytes from either side and closes nothing; new connections are accepted and stay silent."""
@@ -109,16 +115,20 @@ class Relay:
                 if self._delay:
                     time.sleep(self._delay)
                 target, direction = other[side]
-                allowed, last = self._take(direction, len(data))
+                allowed, last = self._take(direction, data)
                 target.sendall(data[:allowed])
                 if last:
                     self.cut()
                     return
 
-    def _take(self, direction, size):
-        """How many of `size` bytes may pass, and whether the cut comes then."""
+    def _take(self, direction, data):
+        """How many bytes of `data` may pass, and whether the cut comes then."""
+        size = len(data)
         with self._lock:
-            budget = self._budget[direction]
+            barred, budget = self._barred[direction], self._budget[direction]
+            if barred is not None and barred in data:
+                self._barred[direction] = None
+                return 0, True
             if budget is None:
                 return size, False
             if size < budget:

@@ -60,7 +60,7 @@ TEST(ledger, that_knows_the_commit_gives_its_answer_and_runs_nothing_again) {
   script.to_server();
   EXPECT_EQ(script.server_closes().then, LossResult::Then::attach_now);
   ASSERT_TRUE(script.machine.commit_in_question());
-  EXPECT_EQ(script.machine.commit_in_question()->sequence, "1");
+  EXPECT_EQ(script.machine.commit_in_question()->ask.parameters.back(), "1");
   script.machine.on_commit_judged(Outcome::committed);
   ASSERT_TRUE(script.attach());
   script.expect_to_client("C:COMMIT ZI");
