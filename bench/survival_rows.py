@@ -133,6 +133,15 @@ def committing(how):
     return row
 
 
+def preparing(stage):
+    client = stage.client()
+    begin(client)
+    saw(client.query("INSERT INTO slow_to_commit VALUES (1)"))
+    saw(under_way(stage, client, "PREPARE TRANSACTION 'transfer'", "kill9_all"), tags=["PREPARE TRANSACTION"])
+    ask(client, "COMMIT PREPARED 'transfer'", tags=["COMMIT PREPARED"])
+    stage.expect_ids(1)
+
+
 def failed(stage):
     client = stage.client()
     begin(client)
@@ -249,6 +258,7 @@ ROWS = [
     ("15", "holding a temporary table; crash", temporary_table),
     ("16", "cancelling a statement after a crash", cancelling),
     ("17", "running CALL; crash", procedure),
+    ("17", "waiting for PREPARE TRANSACTION; crash", preparing),
     ("18", "receiving a row of 32 MiB, cut in the middle; crash", large_message),
     ("19", "on a replication connection; crash", replication),
 ]

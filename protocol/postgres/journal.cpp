@@ -5,6 +5,8 @@
 #include <cassert>
 #include <numeric>
 
+#include "protocol/postgres/messages.hpp"
+
 namespace holdfast::postgres {
 namespace {
 
@@ -12,6 +14,10 @@ namespace {
 constexpr std::size_t kept_bytes = 1024, kept_entries = 32;
 /// Dropped entries that are worth moving the rest for.
 constexpr std::size_t dropped_max = 256;
+
+bool is_copy_message(char type) {
+  return type == frontend::copy_data || type == frontend::copy_done || type == frontend::copy_fail;
+}
 
 }  // namespace
 
@@ -62,8 +68,11 @@ Journal::Extent Journal::segment(std::uint64_t request) const {
   for (std::size_t i = 0; i < size(); ++i) {
     const auto& entry = (*this)[i];
     if (!entry.answered) continue;
-    if (entry.request == request) return {begin, i + 1};
-    begin = i + 1;
+    // The data of a COPY stand behind its Query.
+    auto end = i + 1;
+    while (end < size() && is_copy_message((*this)[end].type)) ++end;
+    if (entry.request == request) return {begin, end};
+    begin = end;
   }
   return {};
 }

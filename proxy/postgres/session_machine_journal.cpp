@@ -80,6 +80,7 @@ void SessionMachine::cut_journal(std::uint64_t request, char status, SegmentNote
   if (replay_ || journal_.overflowed()) return;
   if (status == 'E') {
     if (status_ == 'T' && notes.of_the_moment) failed_at_ = request;
+    if (status_ == 'E' && notes.gave) failed_at_.reset();  // what the client has seen since is to be compared
     return;
   }
   if (const auto failed = std::exchange(failed_at_, std::nullopt); failed && status_ == 'E') {

@@ -242,6 +242,7 @@ void SessionMachine::answer_in_failed_block(const Segment& segment, const Segmen
   // A savepoint to go back to was lost with the rest.
   const bool to_savepoint =
       effects.single && effects.texts[0].statements[0].control == pg::TransactionControl::rollback_to;
+  if (to_savepoint && segment.commit_behind) return fail_unknown(segment, 'E', progress);
   if (to_savepoint) return fail_segment(segment, lost_transaction_error(), 'E', progress);
   // Where the transaction failed by our word alone, or a text ends it and begins another, the server may have run this, and
   // the COMMIT behind it.

@@ -179,8 +179,9 @@ void SessionMachine::on_completed(const pg::Request& request, std::string_view t
   const auto& statement = statements_[request.statement];
   if (tag == "COMMIT" || tag == "ROLLBACK") segment_notes_.chained = segment_notes_.chained || names_chain(statement.text());
   // After COMMIT AND CHAIN, or COMMIT and BEGIN in one text, no ReadyForQuery tells that a transaction has ended.
-  if (tag == "COMMIT" && !set_by_execute_.empty()) snapshot_now_ = unknown_change_ = true;
-  if (tag == "COMMIT" && snapshot_now_) snapshot_overdue_ = true;
+  const bool keeps_settings = tag == "COMMIT" || tag == "PREPARE TRANSACTION";
+  if (keeps_settings && !set_by_execute_.empty()) snapshot_now_ = unknown_change_ = true;
+  if (keeps_settings && snapshot_now_) snapshot_overdue_ = true;
   if (statement.scan.transaction_word && statement.scan.kind == pg::TextClass::harmless) {
     // Behind it the segment may stand in a transaction, and what stood before it may have been rolled back.
     segment_controls_transaction_ = true;

@@ -7,6 +7,7 @@
 // One in the middle of a pipeline, or in a text with others, is left to the rules for everybody (session_machine_loss.cpp).
 #include <utility>
 
+#include "proxy/mutation.hpp"
 #include "proxy/postgres/lost_segment.hpp"
 #include "proxy/postgres/segment_effects.hpp"
 #include "proxy/postgres/session_machine.hpp"
@@ -32,7 +33,7 @@ std::optional<SessionMachine::Pass> SessionMachine::before_two_phase(pg::Stateme
 void SessionMachine::on_two_phase_row(std::string_view body) {
   const bool known = pg::parse_data_row(body, columns_) && columns_.size() == 2 && columns_[0] && columns_[1];
   if (!known) return;
-  two_phase_->statement.transaction = *columns_[0];
+  two_phase_->statement.transaction = broken("two_phase_id") ? "0" : *columns_[0];
   two_phase_->statement.timeline = *columns_[1];
 }
 
@@ -61,7 +62,8 @@ std::optional<SessionMachine::Pass> SessionMachine::on_two_phase_completed(const
 /// It is all that was under way, and nobody can be at it any more.
 bool SessionMachine::asks_two_phase(const std::vector<Segment>& segments, OldBackend old_backend) const {
   if (!two_phase_ || two_phase_->statement.transaction.empty() || two_phase_->done || two_phase_->undone) return false;
-  if (old_backend != OldBackend::gone || segments.size() != 1 || segments.front().failed) return false;
+  if (old_backend != OldBackend::gone && !broken("two_phase_gone")) return false;
+  if (segments.size() != 1 || segments.front().failed) return false;
   const auto effects =
       judge_segment({statements_, session_}, segments.front().executed, segments.front().requests, status_);
   return effects.single && pg::two_phase_control(effects.texts.front()) == two_phase_->statement.control &&

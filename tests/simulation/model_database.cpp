@@ -28,6 +28,11 @@ std::string trimmed(std::string_view text) {
   return start == std::string_view::npos ? std::string() : std::string(text.substr(start));
 }
 
+std::string global_id_in(std::string_view text) {
+  const auto start = text.find('\'');
+  return start == std::string_view::npos ? std::string() : std::string(text.substr(start + 1, text.rfind('\'') - start - 1));
+}
+
 }  // namespace
 
 bool ModelBackend::has_message() const {
@@ -41,6 +46,7 @@ ModelBackend::Did ModelBackend::run_message(std::string& out) {
   const std::string body = in_.substr(pg::header_size, header.size - pg::header_size);
   in_.erase(0, header.size);
   const auto rows = database_.rows.size();
+  const auto prepared = database_.prepared.size();
   const bool skipped = skip_;
   if (copying_) {
     on_copy_message(header.type, body, unflushed_);
@@ -49,7 +55,7 @@ ModelBackend::Did ModelBackend::run_message(std::string& out) {
   }
   const bool waits = header.type == 'P' || header.type == 'B' || header.type == 'D' || header.type == 'E' || header.type == 'C';
   if (!waits || copying_ || (skip_ && !skipped)) out += std::exchange(unflushed_, {});
-  return database_.rows.size() > rows ? Did::commit : Did::something;
+  return database_.rows.size() > rows || database_.prepared.size() != prepared ? Did::commit : Did::something;
 }
 
 bool ModelBackend::commits_unheard() {
@@ -125,7 +131,7 @@ void ModelBackend::on_parse(std::string_view body, std::string& out) {
   pg::Reader reader(body);
   const std::string name(reader.cstring()), text(reader.cstring());
   if (!name.empty() && prepared_.contains(name)) return fail("42P05", out);
-  if (status_ == 'E' && !text.starts_with("COMMIT") && !text.starts_with("ROLLBACK")) return fail("25P02", out);
+  if (status_ == 'E' && !text.starts_with("COMMIT") && !text.starts_with("ROLLBACK") && !text.starts_with("PREPARE TR")) return fail("25P02", out);
   prepared_[name] = {text};
   out += say::parsed;
 }
@@ -163,8 +169,11 @@ void ModelBackend::query(std::string_view text, std::string& out) {
 /// One statement; false when it failed.
 bool ModelBackend::run(std::string_view text, bool simple, std::string& out) {
   const auto is = [&](std::string_view start) { return text.starts_with(start); };
+  const bool ends_prepared = is("COMMIT PREPARED") || is("ROLLBACK PREPARED");
+  if (ends_prepared && status_ != 'E') return end_prepared(global_id_in(text), is("COMMIT"), out);
+  if (is("PREPARE TRANSACTION")) return prepare_transaction(global_id_in(text), out);
   if (is("ROLLBACK TO")) return save_or_go_back(true, out);
-  if (is("COMMIT") || is("ROLLBACK")) return end_transaction(text, out);
+  if (!ends_prepared && (is("COMMIT") || is("ROLLBACK"))) return end_transaction(text, out);
   if (status_ == 'E') {
     fail("25P02", out);
     return false;
@@ -172,6 +181,10 @@ bool ModelBackend::run(std::string_view text, bool simple, std::string& out) {
   const auto row = [&](const std::string& value) {
     if (simple) out += say::message('T', std::string_view("\0\0", 2));
     out += say::row({value});
+  };
+  const auto answer = [&](const std::vector<std::string>& columns) {
+    if (!columns.empty()) out += say::row(columns);
+    out += say::complete("SELECT 1");
   };
   if (is("BEGIN")) {
     status_ = 'T';
@@ -183,6 +196,12 @@ bool ModelBackend::run(std::string_view text, bool simple, std::string& out) {
     if (!record(out)) return false;
     row("t");
     out += say::complete("SELECT 1");
+  } else if (is("SELECT CASE WHEN pg_catalog.pg_is_in_recovery() THEN NULL")) {
+    answer({std::to_string(transaction()), ""});
+  } else if (is("SELECT (pg_catalog.pg_snapshot_xmax")) {
+    answer(look_for_prepared());
+  } else if (is("SELECT CASE WHEN pg_catalog.pg_is_in_recovery()")) {
+    answer({parameters_.size() == 2 ? was_prepared() : was_ended()});
   } else if (is("SELECT CASE")) {
     row(fence());
     out += say::complete("SELECT 1");
@@ -295,10 +314,9 @@ void ModelBackend::snapshot(std::string& out) {
 }
 
 void ModelBackend::commit() {
-  for (const int row : pending_) {
-    ++database_.rows[row];
-    database_.read_by[row] = reads_;
-  }
+  if (!pending_.empty() || !recorded_.empty()) database_.end(transaction(), true);
+  transaction_ = 0;
+  database_.add(pending_, reads_);
   for (const auto& key : recorded_) {
     database_.ledger[key] = false;
     database_.recording.erase(key);
@@ -311,6 +329,7 @@ void ModelBackend::commit() {
 }
 
 void ModelBackend::roll_back() {
+  if (const auto id = std::exchange(transaction_, 0)) database_.ended[id] = false;
   for (const auto& key : recorded_) database_.recording.erase(key);
   recorded_.clear();
   pending_.clear();

@@ -21,6 +21,20 @@ struct ModelDatabase {
   // The ledger: its committed rows, which are fences or not, and the keys that transactions under way hold.
   std::map<std::string, bool> ledger;
   std::map<std::string, std::int32_t> recording;
+  // Transaction ids. Those that nothing durable has are given out again after a crash.
+  std::uint64_t last_transaction = 700, last_durable_transaction = 700;
+  std::map<std::uint64_t, bool> ended;  // true: committed
+  struct Prepared {
+    std::uint64_t transaction = 0;
+    std::vector<int> rows;
+    std::string reads;
+  };
+  std::map<std::string, Prepared> prepared;  // by global id
+  int timeline = 1;
+
+  void crash() { last_transaction = last_durable_transaction; }
+  void add(const std::vector<int>& written, const std::string& read);
+  void end(std::uint64_t transaction, bool committed);
 };
 
 /// One server process. Reads messages one at a time, so that it can die between any two of them.
@@ -30,6 +44,8 @@ class ModelBackend {
 
   void feed(std::string_view bytes) { in_ += bytes; }
   [[nodiscard]] bool has_message() const;
+  /// It prepares a transaction, or ends one that is.
+  [[nodiscard]] bool next_is_two_phase() const { return in_.find("PREPARE") != std::string::npos; }
   /// Runs the next message; its replies are added to `out`.
   enum class Did { something, commit };
   Did run_message(std::string& out);
@@ -57,6 +73,15 @@ class ModelBackend {
   bool record(std::string& out);
   std::string fence();
   bool end_transaction(std::string_view text, std::string& out);
+  // model_two_phase.cpp
+  std::uint64_t transaction();
+  bool prepare_transaction(const std::string& global_id, std::string& out);
+  bool end_prepared(const std::string& global_id, bool commits, std::string& out);
+  std::vector<std::string> look_for_prepared();
+  [[nodiscard]] bool still_prepared() const;
+  [[nodiscard]] std::string status_of(const std::string& transaction) const;
+  [[nodiscard]] std::string was_prepared() const;
+  [[nodiscard]] std::string was_ended() const;
   bool save_or_go_back(bool back, std::string& out);
   void snapshot(std::string& out);
   void commit();
@@ -81,6 +106,7 @@ class ModelBackend {
   std::vector<int> pending_;             // rows of the open transaction
   std::vector<int> copied_;
   std::string reads_;                    // of the open transaction
+  std::uint64_t transaction_ = 0;        // its id, once it has one
   std::vector<std::string> recorded_;    // in the ledger, by the open transaction
   std::string setting_ = "0", committed_setting_ = "0";
   struct Savepoint {

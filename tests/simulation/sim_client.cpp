@@ -23,7 +23,10 @@ constexpr std::string_view insert_text = "INSERT INTO t VALUES ($1)";
 }  // namespace
 
 SimClient::SimClient(Clock& clock, Ledger& ledger, int segments, Send send)
-    : clock_(clock), ledger_(ledger), send_(std::move(send)), segments_left_(segments) {}
+    : clock_(clock), ledger_(ledger), send_(std::move(send)), segments_left_(segments),
+      global_id_("client-" + std::to_string(ledger.prepared.size())), prefers_two_phase_(clock.chance(20)) {
+  ledger_.prepared[global_id_] = Prepared::gone;
+}
 
 void SimClient::think() {
   const bool long_pause = clock_.chance(5);
@@ -44,10 +47,11 @@ void SimClient::act() {
     auto segment = segments_left_ <= 0 ? make_segment('X') : make_segment(status);
     --segments_left_;
     for (const auto& one : segment.operations) {
-      const bool alone = status == 'I' && segment.operations.size() == 1;
+      // Behind an unanswered write of the same batch it is a part of what the ledger may be asked about.
+      const bool alone = status == 'I' && segment.operations.size() == 1 && i == 0;
       if ((one.kind == Kind::set && !alone) || one.kind == Kind::unlisten) snapshot_needed_ = true;
       if (one.kind == Kind::begin || one.kind == Kind::chain || one.kind == Kind::back) status = 'T';
-      if (one.kind == Kind::commit || one.kind == Kind::rollback) status = 'I';
+      if (one.kind == Kind::commit || one.kind == Kind::rollback || one.kind == Kind::prepare) status = 'I';
     }
     const bool copies = segment.operations.back().kind == Kind::copy;
     bytes += segment.bytes;
@@ -94,6 +98,7 @@ void SimClient::send_copy_data() {
 
 SimClient::Kind SimClient::pick_kind(char status) {
   if (status == 'X') return Kind::rollback;
+  if (const auto kind = pick_two_phase(status)) return *kind;
   const auto dice = clock_.pick(100);
   if (status == 'E') {
     if (savepoint_ && dice < 60) return Kind::back;
@@ -114,6 +119,7 @@ SimClient::Kind SimClient::pick_kind(char status) {
            : dice < 92 ? Kind::chain
                        : Kind::rollback;
   }
+  if (prefers_two_phase_ && dice < 50) return Kind::begin;
   return dice < 30   ? Kind::insert
          : dice < 36 ? Kind::count
          : dice < 42 ? Kind::select
@@ -137,7 +143,7 @@ SimClient::Operation SimClient::operation(Kind kind) {
   return made;
 }
 
-std::string SimClient::text_of(const Operation& operation) {
+std::string SimClient::text_of(const Operation& operation) const {
   switch (operation.kind) {
     case Kind::insert: return "INSERT INTO t VALUES (" + std::to_string(operation.rows[0]) + ")";
     case Kind::copy: return "COPY t FROM STDIN";
@@ -155,6 +161,9 @@ std::string SimClient::text_of(const Operation& operation) {
     case Kind::show: return "SHOW statement_timeout";
     case Kind::listen: return "LISTEN news";
     case Kind::unlisten: return "UNLISTEN news";
+    case Kind::prepare: return "PREPARE TRANSACTION '" + global_id_ + '\'';
+    case Kind::commit_prepared: return "COMMIT PREPARED '" + global_id_ + '\'';
+    case Kind::rollback_prepared: return "ROLLBACK PREPARED '" + global_id_ + '\'';
   }
   return {};
 }
@@ -167,7 +176,7 @@ SimClient::Segment SimClient::make_query(char status) {
   Segment segment;
   const auto first = pick_kind(status);
   segment.operations.push_back(operation(first));
-  const bool alone = first == Kind::copy || first == Kind::listen || first == Kind::unlisten || status == 'X';
+  const bool alone = first == Kind::copy || first == Kind::listen || first == Kind::unlisten || is_two_phase(first) || status == 'X';
   for (auto more = !alone && clock_.chance(20) ? 1 + clock_.pick(3) : 0; more > 0; --more) {
     // Texts of several statements: data and control in any order.
     const Kind kinds[] = {Kind::insert, Kind::insert, Kind::select, Kind::count, Kind::commit, Kind::begin, Kind::rollback, Kind::failing};
@@ -186,6 +195,11 @@ SimClient::Segment SimClient::make_extended(char status) {
   history_ += " [";
   for (auto count = 1 + (clock_.chance(40) ? clock_.pick(3) : 0); count > 0; --count) {
     auto kind = pick_kind(status);
+    if (is_two_phase(kind) && !segment.operations.empty()) {
+      two_phase_sent_ = false;
+      break;
+    }
+    if (is_two_phase(kind)) count = 1;
     if (kind == Kind::copy || kind == Kind::listen || kind == Kind::unlisten) kind = Kind::insert;
     const auto one = operation(kind);
     const auto text = text_of(one);

@@ -6,6 +6,7 @@
 #include <functional>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -18,10 +19,15 @@ namespace holdfast::simulation {
 /// What a client was told of a row that it asked for.
 enum class Belief { never_ran, committed, unknown };
 
+/// What a client knows of a prepared transaction.
+enum class Prepared { gone, there, unknown };
+
 /// All rows of a run.
 struct Ledger {
   int last_row = 0;
   std::map<int, Belief> rows;  // those never mentioned were never sent
+  std::map<std::string, Prepared> prepared;  // by global id
+  std::set<std::string> may_be_prepared;     // once more than the client knows of
   std::map<int, std::string> reads;  // what the client was shown in the transaction that wrote a row
 };
 
@@ -48,7 +54,8 @@ class SimClient {
   [[nodiscard]] const std::string& history() const { return history_; }
 
  private:
-  enum class Kind { insert, copy, select, count, failing, begin, commit, chain, rollback, save, lock, back, set, show, listen, unlisten };
+  enum class Kind { insert, copy, select, count, failing, begin, commit, chain, rollback, save, lock, back, set, show, listen, unlisten,
+                    prepare, commit_prepared, rollback_prepared };
   struct Operation {
     Kind kind{};
     std::vector<int> rows;
@@ -72,13 +79,18 @@ class SimClient {
   Segment make_extended(char status);
   Operation operation(Kind kind);
   Kind pick_kind(char status);
-  static std::string text_of(const Operation& operation);
+  [[nodiscard]] std::string text_of(const Operation& operation) const;
   void on_message(const std::string& message);
   void on_segment(const Segment& segment, char status);
   void on_completed(const Operation& operation, const std::string& tag, const std::string& value);
   void on_error(const Segment& segment, std::size_t at, char status);
   void end_transaction(Belief belief);
   void go_back();
+  [[nodiscard]] static bool is_two_phase(Kind kind) { return kind >= Kind::prepare; }
+  [[nodiscard]] std::optional<Kind> pick_two_phase(char status);
+  void on_two_phase_completed(Kind kind, const std::string& tag);
+  void on_two_phase_error(Kind kind, const std::string& code);
+  void end_prepared(Belief belief);
   void believe(int row, Belief belief);
 
   Clock& clock_;
@@ -100,6 +112,11 @@ class SimClient {
   std::optional<Savepoint> savepoint_;
   std::optional<std::string> setting_ = "0", setting_now_ = "0";
   std::optional<bool> listens_ = false;
+  const std::string global_id_;                     // of its prepared transactions
+  const bool prefers_two_phase_;
+  bool two_phase_sent_ = false;                     // and not answered, or nothing more is sent
+  std::vector<int> prepared_rows_;
+  std::string prepared_reads_;
   std::map<std::string, bool> prepared_;            // named statements: known to exist
   std::optional<Time> waiting_since_;
   std::string fatal_, history_;

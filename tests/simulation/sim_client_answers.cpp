@@ -71,6 +71,7 @@ void SimClient::on_message(const std::string& message) {
 
 void SimClient::disconnected() {
   done_ = true;
+  if (two_phase_sent_) ledger_.prepared[global_id_] = Prepared::unknown;
   waiting_since_.reset();
 }
 
@@ -107,6 +108,7 @@ void SimClient::on_segment(const Segment& segment, char status) {
 }
 
 void SimClient::on_completed(const Operation& operation, const std::string& tag, const std::string& value) {
+  if (is_two_phase(operation.kind)) return on_two_phase_completed(operation.kind, tag);
   switch (operation.kind) {
     case Kind::insert:
     case Kind::copy: open_rows_.insert(open_rows_.end(), operation.rows.begin(), operation.rows.end()); break;
@@ -130,7 +132,8 @@ void SimClient::on_completed(const Operation& operation, const std::string& tag,
       break;
     case Kind::begin:
     case Kind::lock:
-    case Kind::failing: break;
+    case Kind::failing:
+    default: break;
   }
 }
 
@@ -142,7 +145,9 @@ void SimClient::on_error(const Segment& segment, std::size_t at, char status) {
   const bool unprepared = segment.error == "26000" && errors_ > segment.errors_before;
   // A BEGIN that failed in a segment before it.
   const bool outside = segment.error == "25P01" && errors_ > segment.errors_before;
-  ASSERT_TRUE(unprepared || outside || std::ranges::find(known, segment.error) != known.end()) << "unexpected error " << segment.error;
+  const bool two_phase = at < segment.operations.size() && is_two_phase(segment.operations[at].kind);
+  if (two_phase) on_two_phase_error(segment.operations[at].kind, segment.error);
+  ASSERT_TRUE(two_phase || unprepared || outside || std::ranges::find(known, segment.error) != known.end()) << "unexpected error " << segment.error;
   ++errors_;
   for (auto i = at; i < segment.operations.size(); ++i) {
     for (const int row : segment.operations[i].rows) believe(row, unknown ? Belief::unknown : Belief::never_ran);

@@ -50,6 +50,7 @@ void SimWorld::stop_host(std::size_t host, Link::Death death) {
     const auto link = weak.lock();
     if (link && link->host == host) link->die(death);
   }
+  if (death == Link::Death::crash || death == Link::Death::immediate) database_.crash();
   if (upstream_.standing() == host) upstream_.cut_standing("the server closed the connection");
   clock_.after(clock_.between(30ms, clock_.chance(15) ? 10s : 2s), [this, host] { start_host(host); });
   if (hosts_.size() < 2 || hosts_[host].role != proxy::Role::primary || clock_.chance(30)) return;
@@ -57,6 +58,7 @@ void SimWorld::stop_host(std::size_t host, Link::Death death) {
     const auto other = 1 - host;
     if (hosts_[host].up || !hosts_[other].up || hosts_[host].role != proxy::Role::primary) return;
     note("db-" + std::to_string(other) + " is promoted");
+    ++database_.timeline;
     hosts_[host].role = proxy::Role::standby;
     hosts_[other].role = proxy::Role::primary;
   });

@@ -22,10 +22,16 @@ void Link::arrive(const std::string& bytes) {
 }
 
 void Link::work() {
-  clock_.after(clock_.between(10us, clock_.chance(10) ? 20ms : 300us), [self = shared_from_this()] {
+  // One that nobody listens to any more may wait for a lock.
+  const bool waits = cut_ && clock_.chance(30);
+  clock_.after(clock_.between(10us, waits ? 100ms : clock_.chance(10) ? 20ms : 300us), [self = shared_from_this()] {
     if (!self->alive_ || !self->backend.has_message()) {
       self->working_ = false;
       return;
+    }
+    if (!self->cut_ && self->backend.next_is_two_phase() && self->clock_.chance(25)) {
+      self->die(Death::cut);
+      return self->work();
     }
     std::string out;
     // Of a commit the answer is lost more often than chance would have it: nothing is harder to get right.
@@ -49,7 +55,7 @@ void Link::reply(std::string bytes) {
 void Link::close() {
   if (!std::exchange(open_, false)) return;
   // The server notices when it reads next; what has reached it by then it has run.
-  clock_.after(clock_.between(500us, 30ms), [self = shared_from_this()] {
+  clock_.after(clock_.between(500us, cut_ ? 300ms : 30ms), [self = shared_from_this()] {
     std::string ignored;
     if (std::exchange(self->alive_, false)) self->backend.die("FATAL", "08006", ignored);
   });

@@ -246,6 +246,12 @@ void SimWorld::check_end() {
     }
     ++(belief == Belief::committed ? totals_.committed : belief == Belief::unknown ? totals_.unknown : totals_.never_ran);
   }
+  for (const auto& [global_id, state] : ledger_.prepared) {
+    const bool there = database_.prepared.contains(global_id);
+    const bool late = ledger_.may_be_prepared.contains(global_id);
+    EXPECT_FALSE(there && state == Prepared::gone && !late) << global_id << " is prepared, though its client was told that it is not";
+    EXPECT_FALSE(!there && state == Prepared::there) << global_id << " was confirmed as prepared, and is not there";
+  }
   for (const auto& pair : pairs_) {
     const auto& done = pair.session->machine().statistics();
     totals_.replayed += static_cast<long>(done.statements_replayed + done.transactions_replayed);

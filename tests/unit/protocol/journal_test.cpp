@@ -79,6 +79,18 @@ TEST(Journal, can_be_cut_in_the_middle_and_goes_on_as_before) {
   EXPECT_TRUE(journal[5].answered);
 }
 
+TEST(Journal, keeps_the_data_of_a_copy_with_its_query) {
+  Journal journal(64);
+  journal.append('Q', "copy", 1);
+  journal.append('d', "data", JournalEntry::no_request);
+  journal.append('c', "done", 2);
+  journal.on_answered(1, {});
+  journal.append('Q', "lock", 3);
+  journal.on_answered(3, {});
+  EXPECT_EQ(journal.segment(1).end, 3U);
+  EXPECT_EQ(journal.segment(3).begin, 3U);
+}
+
 TEST(Journal, is_empty_from_its_limit_on_until_it_is_cleared) {
   for (const std::size_t size : {9U, 10U, 11U}) {
     Journal journal(10);

@@ -320,6 +320,20 @@ TEST(loss_in_a_transaction, while_it_may_commit_leaves_its_outcome_unknown) {
   EXPECT_EQ(lose_in_transaction(query("CALL p()")), "E:08007 ZE");
 }
 
+TEST(loss_in_a_transaction, that_was_gone_back_in_may_be_committed_by_what_stands_behind) {
+  SessionScript script;
+  for (const auto* text : {"BEGIN", "SAVEPOINT s"}) {
+    script.client_sends(query(text));
+    script.server_sends(complete(text) + ready('T'));
+  }
+  script.client_sends(query("SELECT 1/0"));
+  script.server_sends(error("22012") + ready('E'));
+  script.to_client();
+  script.client_sends(query("ROLLBACK TO s") + query("COMMIT"));
+  script.server_closes();
+  script.expect_to_client("E:08007 ZE E:08007 ZI");
+}
+
 TEST(loss_in_a_transaction, whose_commit_was_pipelined_leaves_its_outcome_unknown) {
   // The server may have run all of it: no word of running it again.
   EXPECT_EQ(lose_in_transaction(query("INSERT INTO t VALUES (1)") + query("COMMIT")), "E:08007 ZE E:08007 ZI");

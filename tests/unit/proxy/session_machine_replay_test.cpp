@@ -138,6 +138,34 @@ TEST(replay, leaves_out_what_failed_by_the_moment_and_was_gone_back_behind) {
             "Q:BEGIN Q:SAVEPOINT a Q:INSERT INTO t VALUES (1) Q:ROLLBACK TO a Q:INSERT INTO t VALUES (2)");
 }
 
+TEST(replay, keeps_the_data_of_a_copy_in_front_of_what_it_leaves_out) {
+  const auto begun = complete("BEGIN") + ready('T'), saved = complete("SAVEPOINT") + ready('T');
+  const auto back = complete("ROLLBACK") + ready('T'), inserted = complete("INSERT 0 1") + ready('T');
+  SessionScript script(with_replay());
+  converse(script, {{query("BEGIN"), begun}, {query("SAVEPOINT a"), saved}});
+  script.client_sends(query("COPY t FROM STDIN"));
+  script.server_sends(copy_in);
+  script.client_sends(message('d', "1\n") + message('c'));
+  script.server_sends(complete("COPY 1") + ready('T'));
+  converse(script, {{query("LOCK t"), error("55P03") + ready('E')}, {query("ROLLBACK TO a"), back}, {query("INSERT INTO t VALUES (2)"), inserted}});
+  EXPECT_EQ(run_again(script, {begun, saved, copy_in + complete("COPY 1") + ready('T'), back, inserted}),
+            "Q:BEGIN Q:SAVEPOINT a Q:COPY t FROM STDIN d c Q:ROLLBACK TO a Q:INSERT INTO t VALUES (2)");
+}
+
+TEST(replay, keeps_what_failed_by_the_moment_where_the_client_has_seen_more_before_it_went_back) {
+  const auto begun = complete("BEGIN") + ready('T'), saved = complete("SAVEPOINT") + ready('T');
+  SessionScript script(with_replay());
+  converse(script, {{query("BEGIN"), begun}, {query("SAVEPOINT a"), saved}, {query("LOCK t"), error("55P03") + ready('E')},
+                    {query("ROLLBACK TO a; SELECT a FROM t; SELECT 1/0"),
+                     complete("ROLLBACK") + result() + complete("SELECT 1") + error("22012") + ready('E')},
+                    {query("ROLLBACK TO a"), complete("ROLLBACK") + ready('T')}});
+  script.server_closes();
+  ASSERT_TRUE(script.attach());
+  script.server_sends(begun);
+  script.server_sends(saved);
+  EXPECT_EQ(brief_requests(script.to_server()), "Q:BEGIN Q:SAVEPOINT a Q:LOCK t");
+}
+
 TEST(replay, keeps_what_failed_where_the_client_has_seen_something_of_it_or_it_would_fail_again) {
   const auto begun = complete("BEGIN") + ready('T'), saved = complete("SAVEPOINT") + ready('T');
   const auto back = complete("ROLLBACK") + ready('T');

@@ -229,6 +229,18 @@ TEST(two_phase, that_was_told_of_only_misses_its_ready) {
   segment.expect_to_client("1 2 C:COMMIT PREPARED ZI");
 }
 
+TEST(two_phase, that_was_told_of_has_kept_what_its_transaction_set) {
+  SessionScript script(with_replay());
+  begin(script);
+  script.client_sends(query("SET statement_timeout TO 7"));
+  script.server_sends(complete("SET") + ready('T'));
+  script.to_server();
+  script.to_client();
+  send(script, query("PREPARE TRANSACTION 'a'"), 'T');
+  script.server_sends(complete("PREPARE TRANSACTION"));
+  EXPECT_EQ(script.server_closes().then, LossResult::Then::close) << "what the session is now cannot be known";
+}
+
 TEST(two_phase, that_was_told_of_says_nothing_of_what_stands_behind_it_in_its_segment) {
   SessionScript script(with_replay());
   send(script, extended("COMMIT PREPARED 'a'") + extended("INSERT INTO t VALUES (1)") + sync(), 'I');
