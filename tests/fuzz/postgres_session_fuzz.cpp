@@ -9,10 +9,11 @@ using namespace holdfast::proxy::postgres;
 
 namespace {
 
-constexpr std::array<std::string_view, 16> texts = {
+constexpr std::array<std::string_view, 19> texts = {
     "SELECT a FROM t", "INSERT INTO t VALUES (1)", "BEGIN", "COMMIT", "ROLLBACK", "SET a.b = 'c'", "LISTEN x",
     "SELECT app.f()", "DISCARD ALL", "DEALLOCATE ALL", "EXECUTE s1", "COPY t FROM STDIN", "PREPARE p AS SELECT 1",
-    "BEGIN; INSERT INTO t VALUES (1)", "SELECT set_config('a.b', x, false)", ""};
+    "BEGIN; INSERT INTO t VALUES (1)", "SELECT set_config('a.b', x, false)", "", "PREPARE TRANSACTION 'a'", "COMMIT PREPARED 'a'",
+    "ROLLBACK PREPARED 'a'"};
 constexpr std::array<std::string_view, 4> names = {"", "s1", "s2", "s3"};
 constexpr std::array<std::string_view, 8> codes = {"22012", "57P01", "57P02", "25P03", "57P05", "08P01", "40001", "25P02"};
 
@@ -33,14 +34,17 @@ void client_message(std::string& out, unsigned char kind, unsigned char what) {
 }
 
 void server_message(std::string& out, unsigned char kind, unsigned char what) {
-  constexpr std::string_view tags[] = {"SELECT 1", "SET", "COMMIT", "ROLLBACK", "DISCARD ALL", "DEALLOCATE ALL"};
+  constexpr std::string_view tags[] = {"SELECT 1", "SET", "COMMIT", "ROLLBACK", "DISCARD ALL", "DEALLOCATE ALL",
+                                       "PREPARE TRANSACTION", "COMMIT PREPARED"};
   constexpr std::string_view simple = "123nsIHcGW";
   switch (kind % 8) {
     case 0: return pg::write_ready_for_query(out, "ITE"[what % 3]);
     case 1: return pg::write_command_complete(out, tags[what % std::size(tags)]);
     case 2: return pg::write_error(out, {what & 8 ? "FATAL" : "ERROR", codes[what % codes.size()], "text"});
     case 3: return pg::write_notice(out, {"WARNING", codes[what % codes.size()], "text"});
-    case 4: return pg::Writer(out, 'D').i16(1).i32(what).bytes(std::string(what, 'x')).finish();
+    case 4:
+      if (what == 2) return pg::Writer(out, 'D').i16(2).i32(1).bytes("7").i32(0).finish();
+      return pg::Writer(out, 'D').i16(1).i32(what).bytes(std::string(what, 'x')).finish();
     case 5: return pg::Writer(out, 'T').i16(0).finish();
     case 6: return pg::write_parameter_status(out, "TimeZone", what & 1 ? "UTC" : "CET");
     default: return pg::Writer(out, simple[what % simple.size()]).finish();
