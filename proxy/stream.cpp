@@ -6,11 +6,20 @@
 #include <netinet/tcp.h>
 
 #include <algorithm>
+#include <array>
+#include <cstring>
 
 #include "proxy/waiting.hpp"
 #include "proxy/tls.hpp"
 
 namespace holdfast::proxy {
+
+namespace {
+
+/// Bytes that each pending read in clear has for what comes first: most statements and commands, and their answers.
+constexpr std::size_t lingering_size = 512;
+
+}  // namespace
 
 using Tcp = asio::ip::tcp;
 using Resolver = asio::ip::basic_resolver<Tcp, Executor>;
@@ -31,17 +40,21 @@ Task<std::pair<ErrorCode, std::size_t>> Stream::read(ReadBuffer& buffer, std::si
     if (!error) buffer.commit(size);
     co_return std::pair{error, size};
   }
-  for (;;) {
-    buffer.rest();
-    const auto [failed] = co_await socket_.async_wait(Socket::wait_read, asio::as_tuple(use_task));
-    if (failed) co_return std::pair{failed, std::size_t{0}};
-    const auto space = buffer.space(want);
-    ErrorCode error;
-    const auto size = socket_.read_some(asio::buffer(space.data(), space.size()), error);
-    if (error == asio::error::would_block || error == asio::error::try_again) continue;
-    if (!error) buffer.commit(size);
-    co_return std::pair{error, size};
-  }
+  buffer.rest();
+  // Waiting for readiness would cost an epoll_ctl each time (Asio registers its wait anew). A read of what fits into a few bytes
+  // of the frame costs nothing, and after a short one Asio knows that there is no more and does not try again in vain.
+  std::array<char, lingering_size> first;
+  const auto [failed, got] = co_await socket_.async_read_some(asio::buffer(first), asio::as_tuple(use_task));
+  if (failed) co_return std::pair{failed, std::size_t{0}};
+  const auto space = buffer.space(std::max(want, buffer.data().size() + got));
+  std::memcpy(space.data(), first.data(), got);
+  buffer.commit(got);
+  if (got < first.size() || space.size() == got) co_return std::pair{failed, got};
+  // Nothing more, or the end of the stream, is for the next read to find.
+  ErrorCode ignored;
+  const auto more = socket_.read_some(asio::buffer(space.data() + got, space.size() - got), ignored);
+  if (!ignored) buffer.commit(more);
+  co_return std::pair{failed, got + (ignored ? 0 : more)};
 }
 
 std::size_t Stream::write_now(const Parts& parts, ErrorCode& error) {
