@@ -7,13 +7,11 @@ import os
 import pathlib
 import socket
 import struct
-import subprocess
-import tempfile
 
-from stage import HAPROXY, LISTEN, ROOT, Missing, program
+from stage import HAPROXY, LISTEN, ROOT, Missing, Targets, program, read_exactly
 
 from support import processes  # stage.py has put tests/ on the path
-from support.waiting import free_port, wait_for
+from support.waiting import free_port
 
 TARGETS = ("direct", "haproxy", "holdfast")
 BUILD = ROOT / "build" / "release"
@@ -39,76 +37,43 @@ class Client:
 
     def ping(self):
         self._socket.sendall(PING)
-        head = self._read(4)
-        self._read(struct.unpack("<i", head)[0] - 4)
+        head = read_exactly(self._socket, 4)
+        read_exactly(self._socket, struct.unpack("<i", head)[0] - 4)
 
     def close(self):
         self._socket.close()
 
-    def _read(self, size):
-        data = b""
-        while len(data) < size:
-            more = self._socket.recv(size - len(data))
-            if not more:
-                raise RuntimeError("the connection was closed")
-            data += more
-        return data
 
-
-class MongoStage:
+class MongoStage(Targets):
     """A context manager; `open` a target to have it, `ports` says where it listens."""
 
     def __init__(self, clients_max, holdfast, build=BUILD):
-        self.clients_max, self.holdfast, self.build = clients_max, pathlib.Path(holdfast), pathlib.Path(build)
-        self.ports, self._running = {}, {}
-        self._home = tempfile.TemporaryDirectory(prefix="holdfast-bench-")
-        self.folder = pathlib.Path(self._home.name)
+        super().__init__(clients_max, holdfast)
+        self.build = pathlib.Path(build)
+
+    def _start_server(self):
         processes.give_away(self.folder)
-
-    def __enter__(self):
-        self.ports["direct"] = free_port()
-        self._launch("direct", ["setpriv", "--pdeathsig", "KILL", "--", str(self.build / "bench-mongo-responder"), str(self.ports["direct"])])
-        return self
-
-    def __exit__(self, *_):
-        for name in list(self._running):
-            self.close(name)
-        self._home.cleanup()
+        self._open("direct", ["setpriv", "--pdeathsig", "KILL", "--", str(self.build / "bench-mongo-responder")])
 
     def open(self, name):
         """Starts a target and waits until a ping passes through it. `direct` is the responder itself, which runs already."""
-        if name == "direct":
-            return
-        self.ports[name] = free_port()
-        self._launch(name, getattr(self, f"_{name}_command")())
+        if name != "direct":
+            self._open(name)
 
     def reopen(self, name):
         self.close(name)
         self.open(name)
 
-    def close(self, name):
-        process = self._running.pop(name)
-        process.kill()
-        process.wait()
-
-    def pid(self, name):
-        """The process whose time and memory count for a target; None for `direct`, where there is no proxy."""
-        return None if name == "direct" else self._running[name].pid
-
-    def _launch(self, name, command):
-        log = self.folder / f"{name}.log"
-        with open(log, "ab") as output:
-            self._running[name] = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd="/")
+    def _open(self, name, command=None):
+        self.ports[name] = free_port()
+        self._launch(name, [*command, str(self.ports[name])] if command else getattr(self, f"_{name}_command")())
 
         def answers():
             client = Client(self.ports[name])
             client.ping()
             client.close()
             return True
-        try:
-            wait_for(answers, 15.0, f"{name} answers", 0.1)
-        except AssertionError as error:
-            raise RuntimeError(f"{error}\n{log.read_text(errors='replace')[-3000:]}") from None
+        self._wait_until(name, answers)
 
     def _haproxy_command(self):
         path = self.folder / "haproxy.conf"
@@ -116,7 +81,4 @@ class MongoStage:
         return processes.unprivileged([program("haproxy"), "-db", "-f", str(path)])
 
     def _holdfast_command(self):
-        return ["setpriv", "--pdeathsig", "KILL", "--", str(self.holdfast), "run",
-                "--upstream", f"mongodb://{LISTEN}:{self.ports['direct']}/?replicaSet=bench",
-                "--listen", f"{LISTEN}:{self.ports['holdfast']}", "--admin", "off", "--set", "connections.default.auth=trust",
-                "--set", f"connections.default.max_clients={self.clients_max + 20}"]
+        return self._run_holdfast("holdfast", f"mongodb://{LISTEN}:{self.ports['direct']}/?replicaSet=bench", {})

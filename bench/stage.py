@@ -98,6 +98,17 @@ def environment():
     return {**kept, "PGSSLMODE": "disable", "PGGSSENCMODE": "disable", "PGCONNECT_TIMEOUT": "30", "LC_ALL": "C"}
 
 
+def read_exactly(connection, length):
+    """`length` bytes of a socket; an early end raises."""
+    data = b""
+    while len(data) < length:
+        piece = connection.recv(length - len(data))
+        if not piece:
+            raise ConnectionError("the connection ended in the middle of an answer")
+        data += piece
+    return data
+
+
 class Session:
     """One session over plain TCP without a password, for as long as it is not closed; it reads no result, only the ends of answers."""
 
@@ -128,29 +139,20 @@ class Session:
         """Reads to ReadyForQuery; an ErrorResponse or an early end raises."""
         kind = b""
         while kind != b"Z":
-            head = self._read(5)
-            kind, body = head[:1], self._read(int.from_bytes(head[1:], "big") - 4)
+            head = read_exactly(self._socket, 5)
+            kind, body = head[:1], read_exactly(self._socket, int.from_bytes(head[1:], "big") - 4)
             if kind == b"E":
                 raise ConnectionError(str(wire.ServerError(body)))
 
-    def _read(self, length):
-        data = b""
-        while len(data) < length:
-            piece = self._socket.recv(length - len(data))
-            if not piece:
-                raise ConnectionError("the connection ended in the middle of an answer")
-            data += piece
-        return data
 
+class Targets:
+    """Processes on ports of their own, by name, each with a log in one folder: `direct` is the server, the others stand in front of it.
 
-class Stage:
-    """A PostgreSQL server with a database `bench`, and the proxies that `open` puts in front of it.
-
-    A context manager: its end removes all.
+    A context manager: its end removes all. What derives from it starts the server, and knows when a target answers.
     """
 
     def __init__(self, clients_max, holdfast):
-        """`clients_max` sessions fit through each proxy at once; `holdfast` is the path of the binary."""
+        """`clients_max` clients fit through each proxy at once; `holdfast` is the path of the binary."""
         self.clients_max = clients_max
         self.holdfast = pathlib.Path(holdfast).resolve()
         self._home = tempfile.TemporaryDirectory(prefix="holdfast-bench-")
@@ -172,18 +174,6 @@ class Stage:
             self.close(name)
         self._home.cleanup()
 
-    def open(self, name):
-        """Starts a target and waits until a query passes through it. `direct` is the server itself, which runs already."""
-        if name == "direct":
-            return
-        self.ports[name] = free_port()
-        command = self._holdfast_command(name, VARIANTS[name]) if name in VARIANTS else getattr(self, f"_{name}_command")()
-        if name == "ledger":
-            sql = subprocess.run([str(self.holdfast), "ledger"], check=True, capture_output=True, text=True).stdout
-            self.run("psql", "-q", "-c", sql, DATABASE)
-        self._launch(name, command)
-        self._wait_until_answering(name)
-
     def close(self, name):
         """Ends a process at once: neither the server's files nor a proxy's sessions are needed any more."""
         process = self._running.pop(name)
@@ -195,8 +185,43 @@ class Stage:
             process.wait()
 
     def pid(self, name):
-        """The process whose processor time counts for a target; None for `direct`, where there is no proxy."""
+        """The process whose processor time and memory count for a target; None for `direct`, where there is no proxy."""
         return None if name == "direct" else self._running[name].pid
+
+    def _launch(self, name, command):
+        with open(self.folder / f"{name}.log", "ab") as log:
+            self._running[name] = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/",
+                                                   env=environment())
+
+    def _wait_until(self, name, answers):
+        """Waits until `answers` is true of the target; its log tells why it is not."""
+        try:
+            wait_for(answers, 15.0, f"{name} answers", 0.1)
+        except AssertionError as error:
+            log = (self.folder / f"{name}.log").read_text(errors="replace")
+            raise RuntimeError(f"{error}\n{log[-3000:]}") from None
+
+    def _run_holdfast(self, name, upstream, settings):
+        return ["setpriv", "--pdeathsig", "KILL", "--", str(self.holdfast), "run", "--upstream", upstream,
+                "--listen", f"{LISTEN}:{self.ports[name]}", "--admin", "off", "--set", "connections.default.auth=trust",
+                "--set", f"connections.default.max_clients={self.clients_max + 20}",
+                *(word for key, value in settings.items() for word in ("--set", f"connections.default.{key}={value}"))]
+
+
+class Stage(Targets):
+    """A PostgreSQL server with a database `bench`, and the proxies that `open` puts in front of it."""
+
+    def open(self, name):
+        """Starts a target and waits until a query passes through it. `direct` is the server itself, which runs already."""
+        if name == "direct":
+            return
+        self.ports[name] = free_port()
+        command = self._holdfast_command(name, VARIANTS[name]) if name in VARIANTS else getattr(self, f"_{name}_command")()
+        if name == "ledger":
+            sql = subprocess.run([str(self.holdfast), "ledger"], check=True, capture_output=True, text=True).stdout
+            self.run("psql", "-q", "-c", sql, DATABASE)
+        self._launch(name, command)
+        self._wait_until_answering(name)
 
     def run(self, binary, *arguments):
         """Runs one of PostgreSQL's client programs on the server itself."""
@@ -225,22 +250,13 @@ class Stage:
         """Starts the server's processes; it does not accept yet."""
         self._launch("direct", processes.unprivileged([str(BINARIES / "postgres"), "-D", str(self.folder / "data")]))
 
-    def _launch(self, name, command):
-        with open(self.folder / f"{name}.log", "ab") as log:
-            self._running[name] = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/",
-                                                   env=environment())
-
     def _wait_until_answering(self, name):
         def answers():
             session = Session(self.ports[name])
             session.query("SELECT 1")
             session.close()
             return True
-        try:
-            wait_for(answers, 15.0, f"{name} answers", 0.1)
-        except AssertionError as error:
-            log = (self.folder / f"{name}.log").read_text(errors="replace")
-            raise RuntimeError(f"{error}\n{log[-3000:]}") from None
+        self._wait_until(name, answers)
 
     def _written(self, name, template):
         """The path of a proxy's settings, written from its template."""
@@ -257,8 +273,5 @@ class Stage:
         return processes.unprivileged([program("haproxy"), "-db", "-f", str(self._written("haproxy", HAPROXY))])
 
     def _holdfast_command(self, name="holdfast", settings=None):
-        return ["setpriv", "--pdeathsig", "KILL", "--", str(self.holdfast), "run",
-                "--upstream", f"postgres://{USER}:{PASSWORD}@{LISTEN}:{self.ports['direct']}/{DATABASE}?sslmode=disable",
-                "--listen", f"{LISTEN}:{self.ports[name]}", "--admin", "off", "--set", "connections.default.auth=trust",
-                "--set", f"connections.default.max_clients={self.clients_max + 20}",
-                *(word for key, value in (settings or {}).items() for word in ("--set", f"connections.default.{key}={value}"))]
+        upstream = f"postgres://{USER}:{PASSWORD}@{LISTEN}:{self.ports['direct']}/{DATABASE}?sslmode=disable"
+        return self._run_holdfast(name, upstream, settings or {})
