@@ -13,15 +13,10 @@ namespace holdfast::proxy::mongo {
 
 namespace {
 
-constexpr std::size_t refusing_max = 10'000;
-/// Servers forget sessions after thirty minutes.
-constexpr auto own_session_age = std::chrono::minutes(30);
 /// How long the question whether the primary still is one may take; without an answer it is lost.
 constexpr auto ask_time = std::chrono::seconds(1);
 
 SteadyTime now() { return std::chrono::steady_clock::now(); }
-
-std::string namespace_of(const wire::Command& command) { return std::string(command.database) + "." + std::string(command.collection); }
 
 /// The 16 bytes of a random UUID (RFC 4122, version 4).
 std::string new_uuid() {
@@ -70,7 +65,7 @@ Context::Context(Executor on, std::shared_ptr<const config::Connection> with, st
     : home(on), config(std::move(with)), settings(std::move(backends)), upstream(gate), members(of), buffers(pool_of_buffers),
       client_tls(std::move(tls)), users(*config, process_secret()), service(service_of(*config)),
       pool(on, config->mongo.hosts.size(), sharing_of(*config), config->pool_max, config->pool_idle_timeout),
-      own_sessions(new_uuid, own_session_age), learnt(on), refusing_(refusing_max, own_session_age) {}
+      numbering(new_uuid), learnt(on) {}
 
 void Context::use(std::shared_ptr<const config::Connection> next) {
   config = std::move(next);
@@ -86,12 +81,27 @@ Task<Context::Found> Context::primary(WaiterId waiter, std::shared_ptr<Login> lo
   co_return co_await connect(waiter, std::move(login), Reuse::yes, deadline);
 }
 
+/// What a primary that was replaced answers is not believed. It is asked until the upstream leaves it, or it shows that it was
+/// elected again: twice, because the first answer may be older than the news. False where the time is up.
+Task<bool> Context::outlast_replaced(SteadyTime deadline) {
+  for (int shown = 0; shown < 2;) {
+    const auto ready = upstream.ready_endpoint(Wish::primary);
+    if (!ready || !members.is_replaced(*ready)) break;
+    if (now() >= deadline) co_return false;
+    if (co_await upstream.alive(std::min(deadline, now() + ask_time))) ++shown;
+  }
+  co_return true;
+}
+
 Task<Context::Found> Context::fresh(WaiterId waiter, SteadyTime deadline) {
   co_return co_await connect(waiter, nobody, Reuse::no, deadline);
 }
 
 Task<Context::Found> Context::connect(WaiterId waiter, std::shared_ptr<Login> login, Reuse reuse, SteadyTime deadline) {
   for (;;) {
+    if (!co_await outlast_replaced(deadline)) {
+      co_return Refusal{RefusalReason::hold_timeout, config->id + ": another primary was elected, and cannot be used yet"};
+    }
     if (const auto ready = upstream.ready_endpoint(Wish::primary)) {
       if (reuse == Reuse::yes) {
         if (auto lease = pool.take(*ready, login.get())) co_return std::move(lease);
@@ -118,7 +128,8 @@ Task<Context::Found> Context::connect(WaiterId waiter, std::shared_ptr<Login> lo
 Task<Context::Found> Context::log_in(Grant grant, std::shared_ptr<Login> login, Reuse reuse, SteadyTime deadline) {
   const auto index = grant.endpoint;
   Lease lease;
-  if (reuse == Reuse::yes) lease = pool.take(index, login.get());
+  // A new connection says hello first, and so it shows whether its member was replaced meanwhile.
+  if (reuse == Reuse::yes && !members.is_replaced(index)) lease = pool.take(index, login.get());
   if (lease || !pool.reserve(index)) {
     upstream.login_finished(std::move(grant), Outcome{});
     co_return std::move(lease);
@@ -217,16 +228,8 @@ Task<> Context::wait_for_face(SteadyTime deadline) {
 
 void Context::on_learnt() { learnt.notify(); }
 
-bool Context::upgrades(const wire::Message& request, const wire::Command& command) {
-  return config->upgrade_writes && members.deduplicates() && wire::may_be_numbered(request, command) &&
-         refusing_.find(namespace_of(command), now()) == nullptr;
-}
-
-void Context::remember_refusal(const wire::Command& command) { refusing_.put(namespace_of(command), true, now()); }
-
 void Context::on_tick(SteadyTime at) {
-  own_sessions.expire(at);
-  refusing_.expire(at);
+  numbering.expire(at);
   pool.close_idle(at);
   places.expire(at);
 }

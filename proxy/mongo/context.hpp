@@ -12,10 +12,9 @@
 #include "config/config.hpp"
 #include "proxy/counters.hpp"
 #include "proxy/mongo/members.hpp"
-#include "proxy/mongo/own_sessions.hpp"
+#include "proxy/mongo/numbering.hpp"
 #include "proxy/mongo/places.hpp"
 #include "proxy/mongo/pool.hpp"
-#include "proxy/mongo/recent_table.hpp"
 #include "proxy/mongo/users.hpp"
 #include "proxy/upstream.hpp"
 
@@ -56,11 +55,6 @@ class Context {
   /// A member has said something.
   void on_learnt();
 
-  /// Is this write to get a session and a number of ours?
-  [[nodiscard]] bool upgrades(const wire::Message& request, const wire::Command& command);
-  /// The server takes no number for this collection.
-  void remember_refusal(const wire::Command& command);
-
   void on_tick(SteadyTime now);
 
   const Executor home;
@@ -75,7 +69,7 @@ class Context {
   std::shared_ptr<Login> service;  // of auth_query; none without one
   ConnectionCounters counters;
   Pool pool;
-  OwnSessions own_sessions;
+  Numbering numbering;
   Places places;
   Condition learnt;
   std::minstd_rand random{std::random_device{}()};  // which of the nearest members
@@ -85,10 +79,9 @@ class Context {
 
  private:
   enum class Reuse { no, yes };
+  Task<bool> outlast_replaced(SteadyTime deadline);
   Task<Found> connect(WaiterId waiter, std::shared_ptr<Login> login, Reuse reuse, SteadyTime deadline);
   Task<Found> log_in(Grant grant, std::shared_ptr<Login> login, Reuse reuse, SteadyTime deadline);
-
-  RecentTable<bool> refusing_;  // collections, by database and name
 };
 
 }  // namespace holdfast::proxy::mongo

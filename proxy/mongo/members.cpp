@@ -22,6 +22,10 @@ std::string why_not_twice(const wire::MemberHello& hello, const std::optional<wi
   return reason.empty() && !build && !settled ? "it has not said yet what it is" : reason;
 }
 
+std::chrono::milliseconds session_time_of(const wire::MemberHello& hello) {
+  return std::chrono::minutes(hello.session_timeout_minutes.value_or(session_time.count()));
+}
+
 }  // namespace
 
 Members::Members(const config::Connection& config, wire::ObjectId process)
@@ -115,6 +119,10 @@ void Members::judge_repetitions() {
     return !counts(each) || why_not_twice(*each.hello, each.build, each.build_asked || !each.reachable).empty();
   });
   if (broken("standalone")) deduplicates_ = true;
+  memory_ = session_time / 2;
+  for (const auto& each : known_) {
+    if (counts(each)) memory_ = std::min<std::chrono::milliseconds>(memory_, session_time_of(*each.hello) / 2);
+  }
 }
 
 Capabilities Members::capabilities() const {
@@ -262,6 +270,10 @@ bool Members::is_outdated(std::string_view election_id) {
   if (election_id < topology_.newest_election()) return true;
   topology_.note_election(election_id);
   return false;
+}
+
+bool Members::is_replaced(std::size_t member) const {
+  return newest_primary_ && *newest_primary_ != member && !broken("replaced_receiver");
 }
 
 bool Members::has_replaced(std::size_t member, const wire::Command& command, const wire::Reply& reply,

@@ -23,6 +23,9 @@ namespace holdfast::proxy::mongo {
 /// How often a member says how far it is, where nothing else is new.
 inline constexpr std::chrono::milliseconds heartbeat_interval{10'000};
 
+/// How long servers keep a session that nobody uses, where they do not say.
+inline constexpr std::chrono::minutes session_time{30};
+
 class Members {
  public:
   /// `process`: what clients know this process by.
@@ -52,6 +55,8 @@ class Members {
   [[nodiscard]] const std::optional<wire::Face>& face() const { return face_; }
   /// A write that is sent again with its (lsid, txnNumber) is executed once.
   [[nodiscard]] bool deduplicates() const { return deduplicates_; }
+  /// For so long after it was first sent: half of what the most forgetful of them keeps a session.
+  [[nodiscard]] std::chrono::milliseconds memory() const { return memory_; }
   /// Why that is so or not, member by member.
   [[nodiscard]] Capabilities capabilities() const;
   /// A reply to a write names the election of the primary that gave it. Is there a newer one?
@@ -64,6 +69,8 @@ class Members {
   [[nodiscard]] bool is_stale_primary(const wire::MemberHello& hello) const;
   /// The member that was elected last, as far as is known: whoever else takes itself for the primary has been replaced.
   [[nodiscard]] std::optional<std::size_t> newest_primary() const { return newest_primary_; }
+  /// It is known to be the primary no more, whether or not it has said so itself.
+  [[nodiscard]] bool is_replaced(std::size_t member) const;
   /// A member that says this of itself can be written to.
   [[nodiscard]] bool accepts_writes(const wire::MemberHello& hello) const;
   /// Those of the URI, then those that were found out, by index. None is ever taken out.
@@ -107,6 +114,7 @@ class Members {
   std::string set_name_;
   std::optional<wire::Face> face_;
   bool deduplicates_ = false;
+  std::chrono::milliseconds memory_ = session_time / 2;
   std::optional<std::size_t> newest_primary_;  // was elected last
 };
 

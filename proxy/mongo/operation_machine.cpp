@@ -64,6 +64,7 @@ OperationStep OperationMachine::on_member(SteadyTime now) {
     send.body = wire::body_with_time_limit(body_, left);
   }
   ++sends_;
+  if (!first_sent_) first_sent_ = now;
   return send;
 }
 
@@ -76,6 +77,9 @@ void OperationMachine::trouble(SteadyTime now) {
 
 OperationStep OperationMachine::again(SteadyTime now) {
   trouble(now);
+  // What a server has executed it forgets in the end, and would execute again.
+  const bool remembered = !unknown_ || command_.kind == CommandKind::read || command_.kind == CommandKind::sessions;
+  if (!remembered && !broken("server_memory")) deadline_ = std::min(deadline_, *first_sent_ + settings_.memory);
   if (now >= deadline_) return give_up();
   return Select{deadline_, true};
 }
@@ -165,6 +169,8 @@ OperationStep OperationMachine::on_believed(const wire::Reply& reply) {
   if (command_.kind != CommandKind::write) return Forward{};
   const bool repetition = code::is_caused_by_repetition(reply.code) || code::is_caused_by_repetition(reply.first_error_code);
   if (repetition && !broken("caused_by_repetition")) return outcome_unknown();
+  // The first time it may have been taken: collections are dropped and made anew as others.
+  if (wire::code::refuses_number(reply.code) && !broken("refused_again")) return outcome_unknown();
   if (!wire::accounts_for_all(command_, reply) && !broken("accounts_for_all")) return outcome_unknown();
   // A server answers a repetition with the whole document, whatever `fields` says (SERVER-31242).
   if (command_.projects && reply.ok && !broken("projects")) return outcome_unknown();

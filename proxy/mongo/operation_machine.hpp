@@ -26,6 +26,7 @@ struct OperationSettings {
   bool replays = true;        // `replay: on`
   bool deduplicates = false;  // the upstream knows (lsid, txnNumber) again
   bool backpressure = false;  // the client retries by itself what is answered as overloaded
+  milliseconds memory{std::chrono::minutes(15)};  // so long it surely does so
 };
 
 namespace operation_step {
@@ -93,6 +94,7 @@ class OperationMachine {
   SteadyTime started_{};
   SteadyTime deadline_{};               // of the present wait
   std::optional<SteadyTime> time_limit_;  // by maxTimeMS
+  std::optional<SteadyTime> first_sent_;
   bool troubled_ = false;               // something has gone wrong at least once
   bool unknown_ = false;                // a send may have been executed
   bool used_twice_ = false;             // a pinned member was connected to anew once

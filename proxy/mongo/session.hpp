@@ -80,7 +80,7 @@ class Session : public std::enable_shared_from_this<Session> {
   /// A command that may have a number of ours, and what became of it. What is refused with a number is not told to the client.
   struct Trial {
     bool numbered = false;
-    enum class Fate { unknown, known, refused } fate = Fate::unknown;
+    Numbering::Fate fate = Numbering::Fate::unknown;
   };
   Task<bool> operate(const wire::Message& request, std::string_view frame, const wire::Command& command);
   Task<bool> perform(const wire::Message& request, std::string_view frame, const wire::Command& command, Trial& trial);

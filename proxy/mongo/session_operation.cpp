@@ -40,23 +40,17 @@ struct Session::Run {
 
 Task<bool> Session::operate(const wire::Message& request, std::string_view frame, const wire::Command& command) {
   auto& context = *context_;
-  Trial plain;
-  if (!context.upgrades(request, command)) co_return co_await perform(request, frame, command, plain);
-  const auto user = login_->name();
-  auto own = context.own_sessions.take(user);
-  const auto body = wire::body_of_numbered_write(request.body, own.id, own.number);
-  const auto numbered_frame = wire::make_message(request.header.request_id, 0, request.flags, body, request.sequences);
-  wire::Message numbered;
-  static_cast<void>(wire::parse_message(numbered_frame, numbered));
-  const auto numbered_command = wire::read_command(numbered);
-  Trial trial;
-  trial.numbered = true;
-  bool goes_on = co_await perform(numbered, numbered_frame, numbered_command, trial);
-  if (trial.fate != Trial::Fate::unknown) context.own_sessions.give_back(user, std::move(own), now());
-  if (trial.fate != Trial::Fate::refused) co_return goes_on;
+  Trial plain, numbered{true};
+  std::unique_ptr<NumberedWrite> write;
+  if (context.config->upgrade_writes) {
+    write = context.numbering.begin(request, command, login_->name(), context.members.deduplicates(), now());
+  }
+  if (!write) co_return co_await perform(request, frame, command, plain);
+  bool goes_on = co_await perform(write->message, write->frame, write->command, numbered);
+  context.numbering.end(*write, numbered.fate, now());
+  if (numbered.fate != Numbering::Fate::refused) co_return goes_on;
   goes_on = co_await perform(request, frame, command, plain);
-  // What is refused without a number, too, says nothing about numbers.
-  if (plain.fate == Trial::Fate::known) context.remember_refusal(command);
+  context.numbering.end_without(command, plain.fate, now());
   co_return goes_on;
 }
 
@@ -77,6 +71,7 @@ Task<bool> Session::perform(const wire::Message& request, std::string_view frame
   settings.replays = context.config->replay;
   settings.deduplicates = context.members.deduplicates();
   settings.backpressure = backpressure_;
+  settings.memory = context.members.memory();
   Run run{request, frame, command, OperationMachine(command, request.body, settings, pinned, place.wrote), {}, {}, {}, false, {}, 0};
   auto step = run.machine.start(now());
   for (;;) {
@@ -97,9 +92,9 @@ Task<bool> Session::perform(const wire::Message& request, std::string_view frame
     if (forwarded) ++reconnections_;
   }
   if (forwarded) {
-    const bool refused = wire::code::refuses_number(run.code) && run.machine.sends() == 1;
-    trial.fate = refused ? Trial::Fate::refused : Trial::Fate::known;
-    const bool answers = !(trial.numbered && refused) && (request.flags & wire::flag::more_to_come) == 0;
+    trial.fate = Numbering::fate_of(run.code);
+    const bool refused = trial.numbered && trial.fate == Numbering::Fate::refused;
+    const bool answers = !refused && (request.flags & wire::flag::more_to_come) == 0;
     bool goes_on = true;
     if (answers) goes_on = co_await write(run.reply);
     if (!context.pool.is_shared()) keep(std::move(run.lease));
@@ -186,7 +181,8 @@ Task<OperationStep> Session::select_primary(Run& run, Select step) {
   waiter_ = context_->upstream.next_waiter();
   const auto ask = step.ask_first ? Context::AskFirst::yes : Context::AskFirst::no;
   const auto ready = own_.empty() ? std::nullopt : context_->upstream.ready_endpoint(Wish::primary);
-  auto found = Context::Found(ready && !step.ask_first ? take_own(*ready) : Lease());
+  const bool own = ready && !step.ask_first && !context_->members.is_replaced(*ready);
+  auto found = Context::Found(own ? take_own(*ready) : Lease());
   const bool usable = static_cast<bool>(std::get<Lease>(found));
   if (!usable) found = co_await context_->primary(waiter_, login_, ask, step.deadline);
   waiter_ = 0;

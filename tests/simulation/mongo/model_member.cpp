@@ -76,7 +76,7 @@ wire::MemberHello Member::hello(const std::vector<std::string>& addresses) const
   wire::MemberHello made;
   made.ok = true;
   made.wire_max = 21;
-  made.session_timeout_minutes = 30;
+  made.session_timeout_minutes = static_cast<std::int32_t>(rules_.session_time.count());
   if (standalone_) {
     made.type = wire::MemberHello::Type::standalone;
     return made;
@@ -101,8 +101,9 @@ void Member::apply(const Entry& entry) {
   for (const int mark : entry.marks) ++rows[mark];
   if (entry.session.empty()) return;
   auto& record = sessions_[entry.session];
-  if (record.number != entry.number) record = {entry.number, {}, entry.transaction};
+  if (record.number != entry.number) record = {entry.number, {}, entry.transaction, {}};
   record.statements.insert(entry.statement);
+  record.used = entry.at;
 }
 
 void Member::append(std::shared_ptr<Entry> entry) {
@@ -125,6 +126,7 @@ void Member::write_entry(const std::vector<int>& marks, const wire::Command* com
   auto entry = std::make_shared<Entry>();
   entry->term = term;
   entry->marks = marks;
+  entry->at = clock_.now();
   if (command != nullptr && command->transaction_number && !standalone_) {
     entry->session = command->session;
     entry->number = *command->transaction_number;
@@ -194,8 +196,9 @@ Answer Member::write(const wire::Message& request, const wire::Command& command,
   const bool numbered = command.transaction_number && !standalone_;
   static const Record nothing;
   auto known = nothing;
+  if (takes_no_number(command)) return refuse_number();
   if (numbered) {
-    known = sessions_[std::string(command.session)];
+    known = record_of(command.session);
     if (*command.transaction_number < known.number) return refusal(code::transaction_too_old);
     if (*command.transaction_number > known.number) known = nothing;
     forget_older(command);
@@ -307,7 +310,7 @@ void Member::forget_older(const wire::Command& command) {
 
 Answer Member::in_transaction(const wire::Message& request, const wire::Command& command) {
   const auto number = *command.transaction_number;
-  const auto& known = sessions_[std::string(command.session)];
+  const auto& known = record_of(command.session);
   if (number < known.number) return refusal(code::transaction_too_old);
   forget_older(command);
   auto found = open_.find(command.session);
@@ -330,7 +333,7 @@ Answer Member::commit(const wire::Command& command, Interruption interruption) {
   const auto number = *command.transaction_number;
   const bool done = interruption == Interruption::none || interruption == Interruption::at_the_root || clock_.chance(50);
   const auto found = open_.find(command.session);
-  const auto& known = sessions_[std::string(command.session)];
+  const auto& known = record_of(command.session);
   Answer answer{wire::ok_body(), 0};
   if (found != open_.end() && found->second.number == number) {
     const auto marks = found->second.marks;
@@ -351,7 +354,7 @@ Answer Member::abort(const wire::Command& command) {
     open_.erase(found);
     return {wire::ok_body(), 0};
   }
-  const auto& known = sessions_[std::string(command.session)];
+  const auto& known = record_of(command.session);
   const bool committed = known.number == *command.transaction_number && known.transaction;
   return refusal(committed ? code::transaction_committed : code::no_such_transaction);
 }

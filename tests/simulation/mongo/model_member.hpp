@@ -19,6 +19,14 @@ namespace holdfast::simulation::mongo {
 
 namespace wire = ::holdfast::mongo;
 
+/// What all members of a run have in common.
+struct Rules {
+  std::chrono::minutes session_time{30};  // a server forgets what nobody has used for so long
+  Time takes_no_number{Time::max()};      // from then on the collection "c" takes none
+  /// Sessions of the proxy's own begin so.
+  static constexpr char own_session = 'o';
+};
+
 /// One entry of an oplog. Two members that have it share it.
 struct Entry {
   std::int64_t term = 0;
@@ -26,6 +34,7 @@ struct Entry {
   std::string session;          // with a txnNumber only
   std::int64_t number = 0;
   std::size_t statement = 0;
+  Time at{};
   bool transaction = false;
   bool committed = false;       // known by the majority: never rolled back
 };
@@ -44,7 +53,7 @@ enum class Interruption {
 
 class Member {
  public:
-  Member(Clock& clock, std::size_t at, bool alone) : index(at), clock_(clock), standalone_(alone) {}
+  Member(Clock& clock, const Rules& rules, std::size_t at, bool alone) : index(at), clock_(clock), rules_(rules), standalone_(alone) {}
 
   struct Answer {
     std::string body;
@@ -86,6 +95,7 @@ class Member {
     std::int64_t number = -1;
     std::set<std::size_t> statements;
     bool transaction = false;
+    Time used{};
   };
   struct Open {
     std::int64_t number = 0;
@@ -95,6 +105,7 @@ class Member {
     int next = 1, left = 0;
   };
   Answer write(const wire::Message& request, const wire::Command& command, Interruption interruption);
+  [[nodiscard]] Answer refuse_number() const;
   Answer other(const wire::Message& request, Interruption interruption);
   Answer find(const wire::Message& request, const wire::Command& command);
   Answer get_more(const wire::Command& command);
@@ -103,11 +114,14 @@ class Member {
   Answer commit(const wire::Command& command, Interruption interruption);
   Answer abort(const wire::Command& command);
   void apply(const Entry& entry);
+  [[nodiscard]] const Record& record_of(std::string_view session);
+  [[nodiscard]] bool takes_no_number(const wire::Command& command) const;
   void forget_older(const wire::Command& command);
   void write_entry(const std::vector<int>& marks, const wire::Command* command, std::size_t statement, bool transaction);
   [[nodiscard]] std::size_t wait_of(const wire::Command& command) const { return command.majority && !standalone_ ? log.size() : 0; }
 
   Clock& clock_;
+  const Rules& rules_;
   const bool standalone_;
   std::map<std::string, Record, std::less<>> sessions_;
   std::map<std::string, Open, std::less<>> open_;

@@ -33,6 +33,7 @@ class ModelSet {
   [[nodiscard]] bool settled();
   /// From now on replication takes its time.
   void slow_down() { pace_ = 300ms; }
+  Rules rules;
   /// Is called when a member has become the primary.
   std::function<void(Member&)> on_elected;
   /// Marks of entries that were rolled back.

@@ -48,10 +48,10 @@ int SimClient::new_mark() {
   return ledger_.last_mark;
 }
 
-Writer SimClient::command(std::string_view name) {
+Writer SimClient::command(std::string_view name, std::string_view collection) {
   history_ += ' ' + std::string(name);
   Writer writer;
-  writer.text(name, "t").text("$db", "shop");
+  writer.text(name, collection).text("$db", "shop");
   return writer;
 }
 
@@ -97,7 +97,8 @@ void SimClient::write() {
   const auto count = modifies || clock_.chance(60) ? 1 : 2 + clock_.pick(3);
   for (std::uint64_t i = 0; i < count; ++i) one.statements.push_back({count > 1 && clock_.chance(12) ? -1 : new_mark()});
   if (one.numbered) ++last_number_;
-  auto writer = command(name);
+  // One collection takes no numbers: a driver that gives them would be refused there.
+  auto writer = command(name, !one.numbered && clock_.chance(25) ? "c" : "t");
   if (modifies) {
     writer.int32("mark0", one.statements[0][0]);
     if (one.projects) writer.document("fields", Writer().int32("mark", 1).finish());

@@ -82,7 +82,7 @@ class SimClient {
   void ask(std::string body, Then then);
   void tell(std::string body);
   [[nodiscard]] int new_mark();
-  [[nodiscard]] wire::Writer command(std::string_view name);
+  [[nodiscard]] wire::Writer command(std::string_view name, std::string_view collection = "t");
   void add_session(wire::Writer& writer, bool number) const;
   static void add_concern(wire::Writer& writer, bool majority);
   static void check_reply(const Reply& reply);

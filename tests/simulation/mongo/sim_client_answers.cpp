@@ -63,6 +63,8 @@ void SimClient::believe(int mark, Belief belief) {
 void SimClient::on_written(const Write& write, const Reply& reply) {
   const auto& fields = reply.fields;
   const auto acknowledged = write.majority ? Belief::majority : Belief::one;
+  const bool of_numbers = code::refuses_number(fields.code) || code::is_caused_by_repetition(fields.code);
+  EXPECT_FALSE(of_numbers && !write.numbered) << "a client is told of a number that it did not give: " << fields.code;
   if (!fields.ok) {
     // A server's own error says that it has refused the command, unless it is one of a network.
     const bool refused = reply.never_ran() || !code::is_network(fields.code);

@@ -24,7 +24,7 @@ void SimWorld::run() {
   }
   plan_faults();
   clock_.after(tick_interval, [this] { tick(); });
-  const auto end = clock_.now() + run_end;
+  const auto end = clock_.now() + run_end + (forgetful_ ? 10min : 0min);
   const auto begun = clock_.now() + 300ms;
   while (!(clock_.now() > begun && all_done()) && !testing::Test::HasFailure() && clock_.run_one(end)) {
   }
@@ -38,7 +38,19 @@ void SimWorld::run() {
 
 void SimWorld::plan_faults() {
   for (auto faults = clock_.pick(9); faults > 0; --faults) clock_.after(clock_.between(0us, faults_end), [this] { fault(); });
-  clock_.after(faults_end + 8s, [this] { servers_.heal(); });
+  if (forgetful_) clock_.after(clock_.between(200ms, 2s), [this] { long_outage(); });
+  clock_.after(faults_end + 8s + (forgetful_ ? 120s : 0s), [this] { servers_.heal(); });
+}
+
+/// Nobody hears anybody, until the servers have forgotten what they did before.
+void SimWorld::long_outage() {
+  if (servers_.healthy()) return;
+  note("no member hears another");
+  const auto connect = [this](bool connected) {
+    for (std::size_t i = 0; i < size_; ++i) servers_.set.connect(i, (i + 1) % size_, connected);
+  };
+  connect(false);
+  clock_.after(clock_.between(50s, 100s), [connect] { connect(true); });
 }
 
 void SimWorld::fault() {
@@ -93,7 +105,7 @@ void SimWorld::tick() {
     session->on_tick();
     const auto since = client->waiting_since();
     EXPECT_FALSE(since && clock_.now() - *since > limit) << "client " << i << " waits for ever";
-    if (client->done()) continue;
+    if (client->done() || forgetful_) continue;
     const auto dice = clock_.pick(2000);
     if (dice < 1) {
       client->leave();
@@ -103,6 +115,7 @@ void SimWorld::tick() {
     }
   }
   places.expire(clock_.now());
+  numbering.expire(clock_.now());
   clock_.after(tick_interval, [this] { tick(); });
 }
 
@@ -134,6 +147,7 @@ void SimWorld::check_end() {
     EXPECT_TRUE(!session->busy() || testing::Test::HasFailure()) << "a client that has gone left something behind: " << session->state();
     totals_.repeated += session->repeated();
   }
+  totals_.upgraded = upgraded;
   if (testing::Test::HasFailure()) return;
   const auto& rows = servers_.set.primary()->rows;
   const auto times = [&](int mark) {

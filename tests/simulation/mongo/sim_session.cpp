@@ -14,6 +14,7 @@ namespace holdfast::simulation::mongo {
 
 namespace step = proxy::mongo::operation_step;
 namespace action = proxy::upstream_action;
+using proxy::mongo::Numbering;
 using proxy::mongo::OperationMachine;
 using proxy::mongo::OperationStep;
 
@@ -27,6 +28,9 @@ constexpr std::uint32_t own_flags = wire::flag::checksum_present | wire::flag::m
 
 struct SimSession::Run {
   std::uint64_t number = 0;
+  std::string original;                // as the client wrote it
+  std::unique_ptr<proxy::mongo::NumberedWrite> numbered;
+  bool number_refused = false;         // and so it is sent without one
   std::string frame;
   wire::Message request;
   wire::Command command;
@@ -54,15 +58,33 @@ void SimSession::client_sends(std::string frame) {
 
 void SimSession::begin(std::string frame) {
   run_ = std::make_unique<Run>();
-  run_->number = ++run_number_;
+  run_->original = frame;
+  read_request(std::move(frame));
+  if (settings_.upgrades) {
+    run_->numbered = world_.numbering.begin(run_->request, run_->command, user_, world_.members.deduplicates(), clock_.now());
+  }
+  if (run_->numbered) {
+    EXPECT_FALSE(run_->command.collection == "c" && world_.knows_refusal) << "a collection that takes no number is asked again";
+    read_request(run_->numbered->frame);
+  }
+  perform();
+}
+
+void SimSession::read_request(std::string frame) {
   run_->frame = std::move(frame);
+  run_->request = {};
   ASSERT_EQ(wire::parse_message(run_->frame, run_->request), wire::FrameError::none);
   run_->command = wire::read_command(run_->request);
+}
+
+void SimSession::perform() {
+  run_->number = ++run_number_;
   const auto place = world_.places.find(run_->command, user_, clock_.now());
   ASSERT_FALSE(place.several) << "no client here asks for that";
   run_->pinned = place.member;
   auto settings = settings_.operation;
   settings.deduplicates = world_.members.deduplicates();
+  settings.memory = world_.members.memory();
   run_->machine = std::make_unique<OperationMachine>(run_->command, run_->request.body, settings, run_->pinned, place.wrote);
   go_on(run_->machine->start(clock_.now()));
 }
@@ -91,9 +113,20 @@ void SimSession::on(const step::Select& wanted) {
 void SimSession::select(const step::Select& wanted) {
   if (gone_) return go_on(run_->machine->on_refused(proxy::RefusalReason::cancelled, "the client has gone", clock_.now()));
   if (world_.members.reads_elsewhere(run_->command)) return select_reader(wanted.deadline);
-  if (!wanted.ask_first) return connect(wanted.deadline);
-  world_.ask_alive(std::min(wanted.deadline, clock_.now() + ask_time), [this, deadline = wanted.deadline, number = run_->number] {
-    if (run_ && run_->number == number) connect(deadline);
+  if (!wanted.ask_first) return outlast_replaced(wanted.deadline, 0);
+  world_.ask_alive(std::min(wanted.deadline, clock_.now() + ask_time), [this, deadline = wanted.deadline, number = run_->number](bool) {
+    if (run_ && run_->number == number) outlast_replaced(deadline, 0);
+  });
+}
+
+void SimSession::outlast_replaced(Time deadline, int shown) {
+  const auto ready = world_.ready();
+  if (shown == 2 || !ready || !world_.members.is_replaced(*ready)) return connect(deadline);
+  if (clock_.now() >= deadline) {
+    return go_on(run_->machine->on_refused(proxy::RefusalReason::hold_timeout, "another primary was elected", clock_.now()));
+  }
+  world_.ask_alive(std::min(deadline, clock_.now() + ask_time), [this, deadline, shown, number = run_->number](bool alive) {
+    if (run_ && run_->number == number) outlast_replaced(deadline, shown + (alive ? 1 : 0));
   });
 }
 
@@ -152,7 +185,7 @@ void SimSession::log_in(const action::Grant& grant) {
     } else if (clock_.now() >= deadline) {
       go_on(run_->machine->on_refused(proxy::RefusalReason::hold_timeout, error, clock_.now()));
     } else {
-      connect(deadline);
+      outlast_replaced(deadline, 0);
     }
   });
 }
@@ -179,6 +212,7 @@ void SimSession::on(const step::Send& sent) {
     bytes = wire::make_message(run_->request.header.request_id, 0, run_->request.flags & ~own_flags, body, run_->request.sequences);
   }
   auto& link = *run_->link;
+  check_receiver(link.member);
   world_.places.note_sent(run_->command, user_, link.member, clock_.now());
   run_->last_member = link.member;
   run_->quiet_since = clock_.now();
@@ -186,6 +220,14 @@ void SimSession::on(const step::Send& sent) {
   link.on_reply = [this](const std::string& frame, std::int64_t term) { on_reply(frame, term); };
   link.on_end = [this](const std::string& reason) { on_lost(OperationMachine::Written::yes, reason); };
   if (!link.write(std::move(bytes))) on_lost(OperationMachine::Written::no, "broken pipe");
+}
+
+/// What a primary that was replaced answers is not believed: nothing that needs a primary goes there once that is known.
+void SimSession::check_receiver(std::size_t member) const {
+  const auto& command = run_->command;
+  const bool ends = command.kind == wire::CommandKind::commit || command.kind == wire::CommandKind::abort;
+  if (world_.members.reads_elsewhere(command) || (run_->pinned && !ends)) return;
+  EXPECT_EQ(world_.members.newest_primary().value_or(member), member) << command.name << " is sent to a primary that is known to be replaced";
 }
 
 void SimSession::on_lost(OperationMachine::Written written, const std::string& reason) {
@@ -217,13 +259,35 @@ void SimSession::on_reply(const std::string& frame, std::int64_t term) {
   go_on(std::move(next));
 }
 
+/// What operate() does in the real shell.
+void SimSession::end_numbering(Numbering::Fate fate) {
+  if (run_->numbered) {
+    world_.numbering.end(*run_->numbered, fate, clock_.now());
+    ++world_.upgraded;
+  } else if (run_->number_refused) {
+    world_.numbering.end_without(run_->command, fate, clock_.now());
+    world_.knows_refusal = world_.knows_refusal || fate == Numbering::Fate::answered;
+  }
+}
+
 void SimSession::on(const step::Forward&) {
   if (run_->machine->sends() > 1) ++repeated_;
+  wire::Message message;
+  ASSERT_EQ(wire::parse_message(run_->reply, message), wire::FrameError::none);
+  const auto fate = Numbering::fate_of(wire::read_reply(message.body).code);
+  end_numbering(fate);
+  if (std::exchange(run_->numbered, nullptr) && fate == Numbering::Fate::refused) {
+    release();
+    run_->number_refused = true;
+    read_request(run_->original);
+    return perform();
+  }
   if ((run_->request.flags & wire::flag::more_to_come) == 0 && !gone_) to_client_(run_->reply);
   finish();
 }
 
 void SimSession::on(const step::Answer& ours) {
+  end_numbering(Numbering::Fate::unknown);
   if (ours.abort && (run_->pinned || run_->machine->sends() > 0)) {
     world_.abort_transaction(run_->pinned.value_or(run_->last_member), wire::body_of_abort(run_->request.body));
   }

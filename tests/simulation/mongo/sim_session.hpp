@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "proxy/mongo/members.hpp"
+#include "proxy/mongo/numbering.hpp"
 #include "proxy/mongo/operation_machine.hpp"
 #include "proxy/upstream_machine.hpp"
 #include "tests/simulation/mongo/sim_servers.hpp"
@@ -24,6 +25,7 @@ struct SessionSettings {
   proxy::mongo::OperationSettings operation;
   milliseconds hang_timeout{1000};
   milliseconds connection_timeout{1000};
+  bool upgrades = true;       // `upgrade_writes: on`
 };
 
 class SimSession {
@@ -49,6 +51,9 @@ class SimSession {
  private:
   struct Run;
   void begin(std::string frame);
+  void read_request(std::string frame);
+  void perform();
+  void end_numbering(proxy::mongo::Numbering::Fate fate);
   void go_on(proxy::mongo::OperationStep step);
   void on(const proxy::mongo::operation_step::Select& step);
   void on(const proxy::mongo::operation_step::Use& step);
@@ -56,12 +61,14 @@ class SimSession {
   void on(const proxy::mongo::operation_step::Forward&);
   void on(const proxy::mongo::operation_step::Answer& step);
   void select(const proxy::mongo::operation_step::Select& step);
+  void outlast_replaced(Time deadline, int shown);
   void select_reader(Time deadline);
   void connect(Time deadline);
   void log_in(const proxy::upstream_action::Grant& grant);
   void found(std::shared_ptr<Link> link);
   void on_reply(const std::string& frame, std::int64_t term);
   void on_lost(proxy::mongo::OperationMachine::Written written, const std::string& reason);
+  void check_receiver(std::size_t member) const;
   void release();
   void finish();
 

@@ -11,7 +11,7 @@ namespace action = proxy::upstream_action;
 using proxy::Failure;
 using proxy::Outcome;
 
-config::Connection SimWorld::make_config(Clock& clock, std::size_t members) {
+config::Connection SimWorld::make_config(Clock& clock, std::size_t members, bool forgetful) {
   config::Connection config;
   config.id = "orders";
   const auto named = clock.chance(20) ? 1 : members;  // the others are found
@@ -23,6 +23,7 @@ config::Connection SimWorld::make_config(Clock& clock, std::size_t members) {
   reconnect.probe_interval = milliseconds(20 + clock.pick(180));
   reconnect.connection_timeout = milliseconds(300 + clock.pick(700));
   reconnect.hold_timeout = milliseconds(500 + clock.pick(6'000));
+  if (forgetful) reconnect.hold_timeout = 150s;
   reconnect.hang_timeout = milliseconds(300 + clock.pick(1'000));
   reconnect.concurrency = static_cast<std::uint32_t>(1 + clock.pick(4));
   config.replay = clock.chance(85);
@@ -44,12 +45,16 @@ proxy::UpstreamSettings SimWorld::make_settings(const config::Connection& config
 }
 
 SimWorld::SimWorld(std::uint64_t seed)
-    : clock_(seed), size_(clock_.chance(12) ? 1 : 3), config_(make_config(clock_, size_)),
+    : clock_(seed), size_(clock_.chance(12) ? 1 : 3), forgetful_(size_ > 1 && clock_.chance(2)), config_(make_config(clock_, size_, forgetful_)),
       servers_(clock_, size_, [this](const std::string& what) { note(what); }), members(config_, {}),
+      numbering([count = 0]() mutable { return Rules::own_session + std::string(8, '-') + std::to_string(1'000'000 + ++count); }),
       upstream_(clock_, make_settings(config_), make_shell()) {
   auto& operation = session_settings_.operation;
   operation.hold_timeout = config_.reconnect.hold_timeout;
   operation.replays = config_.replay;
+  session_settings_.upgrades = clock_.chance(90);
+  if (clock_.chance(50)) servers_.set.rules.takes_no_number = clock_.now() + (clock_.chance(50) ? 0us : clock_.between(0us, 4s));
+  if (forgetful_) servers_.set.rules.session_time = 1min;
   session_settings_.hang_timeout = config_.reconnect.hang_timeout;
   session_settings_.connection_timeout = config_.reconnect.connection_timeout;
 }
@@ -147,8 +152,8 @@ SimUpstream::World SimWorld::make_shell() {
   shell.refused = [this](const action::Refuse& refusal) {
     if (auto* session = waiting(refusal.waiter)) session->on_refused(refusal);
   };
-  shell.checked = [this](bool) {
-    for (auto& [number, then] : std::exchange(questions_, {})) then();
+  shell.checked = [this](bool alive) {
+    for (auto& [number, then] : std::exchange(questions_, {})) then(alive);
   };
   return shell;
 }
@@ -209,7 +214,7 @@ void SimWorld::log_in(const action::Grant& grant, Time deadline, Connected then)
     upstream_.machine().on_login_finished(grant.slot, grant.endpoint, outcome, clock_.now());
     clock_.after(0us, [this] { upstream_.perform(); });
   };
-  if (auto link = take(grant.endpoint)) {
+  if (auto link = members.is_replaced(grant.endpoint) ? nullptr : take(grant.endpoint)) {
     finish({});
     return then(std::move(link), {});
   }
@@ -236,16 +241,16 @@ void SimWorld::backend_lost() {
   clock_.after(0us, [this] { upstream_.perform(); });
 }
 
-void SimWorld::ask_alive(Time deadline, std::function<void()> then) {
+void SimWorld::ask_alive(Time deadline, std::function<void(bool alive)> then) {
   const auto state = upstream_.machine().state();
-  if (state != proxy::State::connected && state != proxy::State::paused) return then();
+  if (state != proxy::State::connected && state != proxy::State::paused) return then(false);
   const auto number = ++last_question_;
   questions_.emplace(number, std::move(then));
   upstream_.machine().want_check(deadline);
   clock_.after(0us, [this] { upstream_.perform(); });
   clock_.at(deadline, [this, number] {
     auto question = questions_.extract(number);
-    if (!question.empty()) question.mapped()();
+    if (!question.empty()) question.mapped()(false);
   });
 }
 
@@ -293,8 +298,8 @@ void SimWorld::add_client() {
   SimClient::Options options;
   options.index = index;
   options.operations = static_cast<int>(5 + clock_.pick(30));
-  options.numbers = clock_.chance(80);
-  options.of_set = size_ > 1;
+  options.numbers = clock_.chance(60);
+  options.of_set = size_ > 1 && !forgetful_;
   options.majority = clock_.chance(50) ? 90 : 40;
   pair.client = std::make_unique<SimClient>(clock_, ledger_, options, [this, index](const std::string& frame) {
     pairs_[index].session->client_sends(frame);

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "proxy/mongo/members.hpp"
+#include "proxy/mongo/numbering.hpp"
 #include "proxy/mongo/places.hpp"
 #include "tests/simulation/mongo/sim_client.hpp"
 #include "tests/simulation/mongo/sim_servers.hpp"
@@ -30,7 +31,7 @@ class SimWorld {
 
   struct Totals {
     long acknowledged = 0, unknown = 0, never_ran = 0, transactions = 0, reads = 0, losses = 0, repeated = 0, elections = 0,
-         rolled_back = 0;
+         rolled_back = 0, upgraded = 0;
   };
   [[nodiscard]] const Totals& totals() const { return totals_; }
 
@@ -48,8 +49,8 @@ class SimWorld {
   void connect_to(std::size_t member, Time deadline, Connected then);
   void log_in(const proxy::upstream_action::Grant& grant, Time deadline, Connected then);
   void backend_lost();
-  /// Calls `then` once the standing connection was asked, or at `deadline`.
-  void ask_alive(Time deadline, std::function<void()> then);
+  /// Calls `then` once the standing connection was asked, or at `deadline` with false.
+  void ask_alive(Time deadline, std::function<void(bool alive)> then);
   /// Does a silent member answer a hello? Where it does not, all its connections end.
   void check_member(std::size_t member, Time deadline, std::function<void()> then);
   void abort_transaction(std::size_t member, const std::string& body);
@@ -65,7 +66,7 @@ class SimWorld {
     std::uint64_t connection = 0;  // of the client: how many it has had before
     SessionSettings settings;
   };
-  static holdfast::config::Connection make_config(Clock& clock, std::size_t members);
+  static holdfast::config::Connection make_config(Clock& clock, std::size_t members, bool forgetful);
   [[nodiscard]] static proxy::UpstreamSettings make_settings(const holdfast::config::Connection& config);
   [[nodiscard]] SimUpstream::World make_shell();
   [[nodiscard]] SimSession* waiting(std::uint64_t waiter) const;
@@ -79,6 +80,7 @@ class SimWorld {
   void hang_up(std::size_t index);
   void plan_faults();
   void fault();
+  void long_outage();
   void tick();
   void check_end();
   [[nodiscard]] bool all_done() const;
@@ -86,6 +88,7 @@ class SimWorld {
 
   Clock clock_;
   const std::size_t size_;
+  const bool forgetful_;  // the servers keep sessions for a minute only, and there is no primary for longer than that
   const holdfast::config::Connection config_;
   SimServers servers_;
   Ledger ledger_;
@@ -93,6 +96,9 @@ class SimWorld {
  public:
   proxy::mongo::Members members;
   proxy::mongo::Places places;
+  proxy::mongo::Numbering numbering;
+  bool knows_refusal = false;  // of the collection "c"
+  long upgraded = 0;           // writes
 
  private:
   SimUpstream upstream_;
@@ -102,7 +108,7 @@ class SimWorld {
   std::vector<std::shared_ptr<Link>> idle_;
   std::vector<std::weak_ptr<Link>> links_;
   std::uint64_t last_waiter_ = 0, last_question_ = 0;
-  std::map<std::uint64_t, std::function<void()>> questions_;  // whether the primary lives
+  std::map<std::uint64_t, std::function<void(bool alive)>> questions_;  // whether the primary lives
   std::int64_t told_term_ = 0;
   std::size_t told_member_ = 0, monitored_ = 0;
   std::string history_;

@@ -259,6 +259,26 @@ TEST(MongoMembers, a_read_is_believed_unless_another_member_is_known_to_be_the_p
   EXPECT_FALSE(members.reads_elsewhere(read));
 }
 
+TEST(MongoMembers, one_that_another_was_elected_after_is_replaced_whatever_it_says_itself) {
+  Members members(config_with(2), {});
+  EXPECT_FALSE(members.is_replaced(0)) << "nobody was elected";
+  static_cast<void>(members.note(0, primary_of("000000000001")));
+  EXPECT_FALSE(members.is_replaced(0));
+  static_cast<void>(members.note(1, primary_of("000000000002")));
+  EXPECT_TRUE(members.is_replaced(0));
+  EXPECT_FALSE(members.is_replaced(1));
+}
+
+TEST(MongoMembers, writes_are_remembered_for_half_the_time_that_the_most_forgetful_keeps_a_session) {
+  Members members(config_with(2), {});
+  EXPECT_EQ(members.memory(), std::chrono::minutes(15)) << "nobody has said anything else";
+  auto forgetful = hello(Type::secondary);
+  forgetful.session_timeout_minutes = 1;
+  static_cast<void>(members.note(0, hello(Type::primary)));
+  static_cast<void>(members.note(1, forgetful));
+  EXPECT_EQ(members.memory(), std::chrono::seconds(30));
+}
+
 TEST(MongoMembers, a_reply_to_a_write_may_tell_of_a_newer_primary_before_its_hello_does) {
   Members members(config_with(2), {});
   const auto primary = primary_of("000000000002");

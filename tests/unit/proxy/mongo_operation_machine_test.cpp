@@ -159,6 +159,30 @@ TEST(MongoOperation, row_4_an_outcome_that_stays_unknown_is_said_to_be) {
   EXPECT_NE(script.message().find("outcome unknown"), std::string::npos);
 }
 
+TEST(MongoOperation, row_4_a_number_that_is_refused_the_second_time_only_says_nothing_of_the_first) {
+  for (const int code : {20, 263, 301, 50768}) {
+    Script script(numbered_write());
+    EXPECT_EQ(script.start().member().lost().member().reply(code).code(), 6) << code;
+    Script first(numbered_write());
+    EXPECT_TRUE(first.start().member().reply(10107).member().reply(code).forwards()) << "nothing was done before: " << code;
+  }
+}
+
+TEST(MongoOperation, row_4_nothing_is_sent_again_once_the_servers_may_have_forgotten_it) {
+  auto settings = Script::defaults();
+  settings.hold_timeout = 10h;
+  settings.memory = 15min;
+  Script script(numbered_write(), {}, true, settings);
+  script.start().member().wait(1min).lost();
+  EXPECT_EQ(std::get<operation_step::Select>(script.step).deadline, script.now + 14min);
+  EXPECT_EQ(script.member().wait(14min).lost().code(), 6);
+  EXPECT_NE(script.message().find("outcome unknown"), std::string::npos);
+  Script never(numbered_write(), {}, true, settings);
+  EXPECT_TRUE(never.start().member().wait(20min).reply(10107).selects()) << "what was not executed is not remembered either";
+  Script read(command_of(Kind::read), {}, true, settings);
+  EXPECT_TRUE(read.start().member().wait(20min).lost().selects());
+}
+
 TEST(MongoOperation, row_5_many_documents_are_never_changed_twice) {
   auto many = numbered_write();
   many.multiple = true;

@@ -1,0 +1,59 @@
+// One session for each write under way; one entry for each collection that takes no number.
+#include "proxy/mongo/numbering.hpp"
+
+#include <utility>
+
+#include "protocol/mongo/error_codes.hpp"
+#include "protocol/mongo/frame.hpp"
+#include "proxy/mutation.hpp"
+
+namespace holdfast::proxy::mongo {
+
+namespace {
+
+constexpr std::size_t refusing_max = 10'000;
+/// Servers forget sessions after thirty minutes.
+constexpr auto age_max = std::chrono::minutes(30);
+
+std::string namespace_of(const wire::Command& command) { return std::string(command.database) + "." + std::string(command.collection); }
+
+}  // namespace
+
+Numbering::Numbering(std::function<std::string()> new_id) : sessions_(std::move(new_id), age_max), refusing_(refusing_max, age_max) {}
+
+std::unique_ptr<NumberedWrite> Numbering::begin(const wire::Message& request, const wire::Command& command, const std::string& user,
+                                                bool deduplicates, Time now) {
+  if (!(deduplicates || broken("number_for_nothing")) || !wire::may_be_numbered(request, command)) return nullptr;
+  if (refusing_.find(namespace_of(command), now) != nullptr) return nullptr;
+  auto write = std::make_unique<NumberedWrite>();
+  write->user = user;
+  write->own = sessions_.take(user);
+  const auto body = wire::body_of_numbered_write(request.body, write->own.id, write->own.number);
+  write->frame = wire::make_message(request.header.request_id, 0, request.flags, body, request.sequences);
+  static_cast<void>(wire::parse_message(write->frame, write->message));
+  write->command = wire::read_command(write->message);
+  if (broken("own_session_alone")) sessions_.give_back(user, write->own, now);
+  return write;
+}
+
+Numbering::Fate Numbering::fate_of(int code) { return wire::code::refuses_number(code) ? Fate::refused : Fate::answered; }
+
+void Numbering::end(NumberedWrite& write, Fate fate, Time now) {
+  if (broken("own_number_once") && fate == Fate::unknown) {
+    --write.own.number;
+    fate = Fate::answered;
+  }
+  if (fate != Fate::unknown && !broken("own_session_alone")) sessions_.give_back(write.user, std::move(write.own), now);
+}
+
+void Numbering::end_without(const wire::Command& command, Fate fate, Time now) {
+  // What is refused without a number, too, says nothing about numbers.
+  if (fate == Fate::answered && !broken("remember_refusal")) refusing_.put(namespace_of(command), true, now);
+}
+
+void Numbering::expire(Time now) {
+  sessions_.expire(now);
+  refusing_.expire(now);
+}
+
+}  // namespace holdfast::proxy::mongo

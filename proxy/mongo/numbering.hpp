@@ -1,0 +1,54 @@
+// Gives writes that come without a txnNumber one of the proxy's own, and decides afterwards what becomes of their sessions and of
+// collections that take none. Sans-io; one thread.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "protocol/mongo/command.hpp"
+#include "proxy/mongo/own_sessions.hpp"
+#include "proxy/mongo/recent_table.hpp"
+
+namespace holdfast::proxy::mongo {
+
+namespace wire = holdfast::mongo;
+
+/// A write as it goes upstream with a number of ours; its views point into its frame.
+struct NumberedWrite {
+  NumberedWrite() = default;
+  NumberedWrite(const NumberedWrite&) = delete;
+  NumberedWrite& operator=(const NumberedWrite&) = delete;
+
+  std::string user;
+  OwnSession own;
+  std::string frame;
+  wire::Message message;
+  wire::Command command;
+};
+
+class Numbering {
+ public:
+  using Time = std::chrono::steady_clock::time_point;
+  /// `new_id` gives the 16 bytes of a UUID that nobody has had.
+  explicit Numbering(std::function<std::string()> new_id);
+
+  /// None where the write goes as it is. `deduplicates`: the upstream knows (lsid, txnNumber) again.
+  [[nodiscard]] std::unique_ptr<NumberedWrite> begin(const wire::Message& request, const wire::Command& command, const std::string& user,
+                                                     bool deduplicates, Time now);
+  /// What became of a command. `refused`: it got an answer that refuses the number, and has done nothing.
+  enum class Fate { unknown, answered, refused };
+  /// Of one whose answer, with this code at its root, was believed.
+  [[nodiscard]] static Fate fate_of(int code);
+  /// What was refused is to be sent again as the client wrote it.
+  void end(NumberedWrite& write, Fate fate, Time now);
+  /// And this became of it then.
+  void end_without(const wire::Command& command, Fate fate, Time now);
+  void expire(Time now);
+
+ private:
+  OwnSessions sessions_;
+  RecentTable<bool> refusing_;  // collections, by database and name
+};
+
+}  // namespace holdfast::proxy::mongo

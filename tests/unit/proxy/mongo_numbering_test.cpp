@@ -1,0 +1,104 @@
+// Which writes get a number of ours, and what becomes of the sessions and the collections afterwards.
+#include <gtest/gtest.h>
+
+#include "protocol/mongo/document.hpp"
+#include "protocol/mongo/frame.hpp"
+#include "proxy/mongo/numbering.hpp"
+
+namespace holdfast::proxy::mongo {
+namespace {
+
+using namespace std::chrono_literals;
+using Fate = Numbering::Fate;
+
+/// An insert as a client wrote it.
+struct Written {
+  explicit Written(std::string_view collection = "t") {
+    wire::Writer list;
+    const auto documents = list.document("0", wire::Writer().int32("_id", 1).finish()).finish();
+    frame = wire::make_message(7, 0, 0, wire::Writer().text("insert", collection).text("$db", "shop").array("documents", documents).finish());
+    static_cast<void>(wire::parse_message(frame, message));
+    command = wire::read_command(message);
+  }
+  std::string frame;
+  wire::Message message;
+  wire::Command command;
+};
+
+class MongoNumbering : public ::testing::Test {
+ protected:
+  std::unique_ptr<NumberedWrite> begin(const Written& write, const std::string& user = "app.u", bool deduplicates = true) {
+    return numbering_.begin(write.message, write.command, user, deduplicates, now_);
+  }
+  int made_ = 0;
+  Numbering numbering_{[this] { return std::string(15, 'x') + static_cast<char>('0' + ++made_); }};
+  Numbering::Time now_{};
+};
+
+TEST_F(MongoNumbering, a_write_without_a_number_gets_a_session_and_a_number_and_is_otherwise_the_same) {
+  const Written write;
+  const auto numbered = begin(write);
+  ASSERT_TRUE(numbered);
+  EXPECT_EQ(numbered->message.header.request_id, 7);
+  EXPECT_EQ(numbered->command.transaction_number, 1);
+  EXPECT_EQ(numbered->command.session, std::string(15, 'x') + "1");
+  EXPECT_EQ(numbered->command.collection, "t");
+  EXPECT_EQ(numbered->command.statements, 1U);
+}
+
+TEST_F(MongoNumbering, a_server_that_knows_no_write_again_gets_none) { EXPECT_FALSE(begin(Written(), "app.u", false)); }
+
+TEST_F(MongoNumbering, a_session_comes_again_once_the_outcome_is_known_with_a_higher_number) {
+  const Written write;
+  const auto first = begin(write), beside = begin(write);
+  EXPECT_NE(first->command.session, beside->command.session);
+  numbering_.end(*first, Fate::answered, now_);
+  const auto second = begin(write);
+  EXPECT_EQ(second->command.session, first->command.session);
+  EXPECT_EQ(second->command.transaction_number, 2);
+  numbering_.end(*second, Fate::refused, now_);
+  EXPECT_EQ(begin(write)->command.transaction_number, 3);
+}
+
+TEST_F(MongoNumbering, a_session_whose_outcome_is_unknown_never_comes_again) {
+  const Written write;
+  const auto first = begin(write);
+  numbering_.end(*first, Fate::unknown, now_);
+  EXPECT_NE(begin(write)->command.session, first->command.session);
+}
+
+TEST_F(MongoNumbering, a_collection_that_takes_writes_without_a_number_only_is_remembered) {
+  const Written write("capped"), other("t");
+  numbering_.end(*begin(write), Fate::refused, now_);
+  EXPECT_TRUE(begin(write)) << "not before it was taken without one";
+  numbering_.end_without(write.command, Fate::unknown, now_);
+  EXPECT_TRUE(begin(write)) << "nothing is known of it";
+  numbering_.end_without(write.command, Fate::refused, now_);
+  EXPECT_TRUE(begin(write)) << "the number was not the reason";
+  numbering_.end_without(write.command, Fate::answered, now_);
+  EXPECT_FALSE(begin(write));
+  EXPECT_TRUE(begin(other));
+}
+
+TEST_F(MongoNumbering, half_an_hour_after_its_last_write_it_is_asked_again) {
+  const Written write("capped");
+  numbering_.end_without(write.command, Fate::answered, now_);
+  now_ += 20min;
+  numbering_.expire(now_);
+  EXPECT_FALSE(begin(write));
+  now_ += 20min;
+  numbering_.expire(now_);
+  EXPECT_FALSE(begin(write)) << "it was used in between";
+  now_ += 31min;
+  numbering_.expire(now_);
+  EXPECT_TRUE(begin(write));
+}
+
+TEST_F(MongoNumbering, the_code_of_an_answer_tells_a_refusal) {
+  for (const int code : {20, 263, 301, 50768}) EXPECT_EQ(Numbering::fate_of(code), Fate::refused) << code;
+  EXPECT_EQ(Numbering::fate_of(0), Fate::answered);
+  EXPECT_EQ(Numbering::fate_of(11000), Fate::answered);
+}
+
+}  // namespace
+}  // namespace holdfast::proxy::mongo
