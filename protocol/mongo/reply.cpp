@@ -118,10 +118,14 @@ Verdict judge(const Command& command, const Reply& reply) {
   if (command.kind == CommandKind::write && reply.inner_network_code != 0) return judge_hidden_loss(command, reply);
   const bool repeatable =
       is_deduplicated(command) || command.kind == CommandKind::commit || command.kind == CommandKind::abort;
-  if (repeatable && (reply.retryable_label || code::is_network(reply.code) || code::is_network(reply.write_concern_code))) {
-    return Verdict::try_again;
-  }
+  // A mongos repeats these itself: that it found no primary in the end says nothing of what it sent before.
+  const bool gave_up = code::is_network(reply.code) || reply.code == code::failed_to_satisfy_read_preference;
+  if (repeatable && (reply.retryable_label || gave_up || code::is_network(reply.write_concern_code))) return Verdict::try_again;
   return Verdict::believed;
+}
+
+bool refuses_number(const Reply& reply) {
+  return code::refuses_number(reply.code) || (reply.ok && reply.n == 0 && code::refuses_number(reply.first_error_code));
 }
 
 bool accounts_for_all(const Command& command, const Reply& reply) {

@@ -43,6 +43,9 @@ enum class Verdict {
 };
 [[nodiscard]] Verdict judge(const Command& command, const Reply& reply);
 
+/// Was the command's txnNumber refused, and nothing executed? A mongos tells that of its shards in writeErrors.
+[[nodiscard]] bool refuses_number(const Reply& reply);
+
 /// Does the second answer to a batch account for every one of its documents? Servers then and now leave out errors that
 /// they gave the first time.
 [[nodiscard]] bool accounts_for_all(const Command& command, const Reply& reply);

@@ -3,7 +3,6 @@
 
 #include <utility>
 
-#include "protocol/mongo/error_codes.hpp"
 #include "protocol/mongo/frame.hpp"
 #include "proxy/mutation.hpp"
 
@@ -22,8 +21,10 @@ std::string namespace_of(const wire::Command& command) { return std::string(comm
 Numbering::Numbering(std::function<std::string()> new_id) : sessions_(std::move(new_id), age_max), refusing_(refusing_max, age_max) {}
 
 std::unique_ptr<NumberedWrite> Numbering::begin(const wire::Message& request, const wire::Command& command, const std::string& user,
-                                                bool deduplicates, Time now) {
-  if (!(deduplicates || broken("number_for_nothing")) || !wire::may_be_numbered(request, command)) return nullptr;
+                                                Servers servers, Time now) {
+  if (!(servers.deduplicate || broken("number_for_nothing")) || !wire::may_be_numbered(request, command)) return nullptr;
+  // The second answer to these may be incomplete, and whether a mongos gives the second one nobody can tell.
+  if (servers.repeat && (command.statements > 1 || command.projects) && !broken("number_for_mongos")) return nullptr;
   if (refusing_.find(namespace_of(command), now) != nullptr) return nullptr;
   auto write = std::make_unique<NumberedWrite>();
   write->user = user;
@@ -35,8 +36,6 @@ std::unique_ptr<NumberedWrite> Numbering::begin(const wire::Message& request, co
   if (broken("own_session_alone")) sessions_.give_back(user, write->own, now);
   return write;
 }
-
-Numbering::Fate Numbering::fate_of(int code) { return wire::code::refuses_number(code) ? Fate::refused : Fate::answered; }
 
 void Numbering::end(NumberedWrite& write, Fate fate, Time now) {
   if (broken("own_number_once") && fate == Fate::unknown) {

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "protocol/mongo/command.hpp"
+#include "protocol/mongo/reply.hpp"
 #include "proxy/mongo/own_sessions.hpp"
 #include "proxy/mongo/recent_table.hpp"
 
@@ -33,13 +34,17 @@ class Numbering {
   /// `new_id` gives the 16 bytes of a UUID that nobody has had.
   explicit Numbering(std::function<std::string()> new_id);
 
-  /// None where the write goes as it is. `deduplicates`: the upstream knows (lsid, txnNumber) again.
+  struct Servers {
+    bool deduplicate = false;  // they know (lsid, txnNumber) again
+    bool repeat = false;       // and a mongos makes use of that by itself
+  };
+  /// None where the write goes as it is.
   [[nodiscard]] std::unique_ptr<NumberedWrite> begin(const wire::Message& request, const wire::Command& command, const std::string& user,
-                                                     bool deduplicates, Time now);
+                                                     Servers servers, Time now);
   /// What became of a command. `refused`: it got an answer that refuses the number, and has done nothing.
   enum class Fate { unknown, answered, refused };
-  /// Of one whose answer, with this code at its root, was believed.
-  [[nodiscard]] static Fate fate_of(int code);
+  /// Of one whose answer was believed.
+  [[nodiscard]] static Fate fate_of(const wire::Reply& reply) { return wire::refuses_number(reply) ? Fate::refused : Fate::answered; }
   /// What was refused is to be sent again as the client wrote it.
   void end(NumberedWrite& write, Fate fate, Time now);
   /// And this became of it then.

@@ -129,6 +129,15 @@ OperationStep OperationMachine::on_not_executed(SteadyTime now) {
   return again(now);
 }
 
+/// Does a reply that asks for a repetition tell the client enough, where there is none?
+bool OperationMachine::may_be_seen(const wire::Reply& reply) const {
+  if (!reply.readable || (code::is_state_change(reply.code) && !broken("hide_state_change"))) return false;
+  if (broken("hide_lost_shard")) return true;
+  // A driver reads success of what a mongos hides, and failure of a commit that has no label.
+  return reply.ok ? reply.inner_network_code == 0
+                  : command_.kind != CommandKind::commit && reply.code != code::failed_to_satisfy_read_preference;
+}
+
 OperationStep OperationMachine::on_reply(const wire::Reply& reply, Replier replier, SteadyTime now) {
   auto verdict = wire::judge(command_, reply);
   if (!reply.readable) reason_ = "its reply cannot be read";
@@ -144,10 +153,7 @@ OperationStep OperationMachine::on_reply(const wire::Reply& reply, Replier repli
     case wire::Verdict::not_executed: return on_not_executed(now);
     case wire::Verdict::unknown: return broken("interrupted") ? on_not_executed(now) : on_unknown(now);
     case wire::Verdict::try_again:
-      if (!may_repeat()) {
-        const bool may_be_seen = reply.readable && (!code::is_state_change(reply.code) || broken("hide_state_change"));
-        return may_be_seen ? OperationStep(Forward{}) : on_unknown(now);
-      }
+      if (!may_repeat()) return may_be_seen(reply) ? OperationStep(Forward{}) : on_unknown(now);
       unknown_ = !broken("remember_unknown");
       return again(now);
   }
@@ -160,6 +166,9 @@ OperationStep OperationMachine::on_believed(const wire::Reply& reply) {
     // Nothing was changed, and what was read came from one snapshot: there is nothing left to commit.
     return Answer{wire::ok_body()};
   }
+  const bool repetition = code::is_caused_by_repetition(reply.code) || code::is_caused_by_repetition(reply.first_error_code);
+  // A mongos repeats by itself what has a number.
+  if (repetition && settings_.own_number && !broken("own_repetition")) return outcome_unknown();
   if (!unknown_) return Forward{};
   if (command_.kind == CommandKind::abort &&
       (reply.code == code::no_such_transaction || reply.code == code::transaction_committed)) {
@@ -167,10 +176,9 @@ OperationStep OperationMachine::on_believed(const wire::Reply& reply) {
   }
   if (command_.kind == CommandKind::commit && code::is_caused_by_repetition(reply.code)) return give_up();
   if (command_.kind != CommandKind::write) return Forward{};
-  const bool repetition = code::is_caused_by_repetition(reply.code) || code::is_caused_by_repetition(reply.first_error_code);
   if (repetition && !broken("caused_by_repetition")) return outcome_unknown();
   // The first time it may have been taken: collections are dropped and made anew as others.
-  if (wire::code::refuses_number(reply.code) && !broken("refused_again")) return outcome_unknown();
+  if (wire::refuses_number(reply) && !broken("refused_again")) return outcome_unknown();
   if (!wire::accounts_for_all(command_, reply) && !broken("accounts_for_all")) return outcome_unknown();
   // A server answers a repetition with the whole document, whatever `fields` says (SERVER-31242).
   if (command_.projects && reply.ok && !broken("projects")) return outcome_unknown();

@@ -25,6 +25,7 @@ struct OperationSettings {
   milliseconds hold_timeout{30'000};
   bool replays = true;        // `replay: on`
   bool deduplicates = false;  // the upstream knows (lsid, txnNumber) again
+  bool own_number = false;    // the txnNumber is the proxy's: its client is told nothing of it
   bool backpressure = false;  // the client retries by itself what is answered as overloaded
   milliseconds memory{std::chrono::minutes(15)};  // so long it surely does so
 };
@@ -74,6 +75,7 @@ class OperationMachine {
   [[nodiscard]] bool is_statement_of_transaction() const;
   [[nodiscard]] bool ends_sessions() const;
   [[nodiscard]] bool may_repeat() const;
+  [[nodiscard]] bool may_be_seen(const wire::Reply& reply) const;
   [[nodiscard]] OperationStep again(SteadyTime now);
   [[nodiscard]] OperationStep on_unknown(SteadyTime now);
   [[nodiscard]] OperationStep on_not_executed(SteadyTime now);

@@ -27,12 +27,12 @@ Places::Places() : cursors_(cursors_max, place_age), transactions_(transactions_
 
 std::optional<std::size_t> Places::find_cursor(std::string_view collection, std::int64_t id, Time now) {
   const auto* found = cursors_.find(cursor_key(collection, id), now);
-  return found == nullptr ? std::nullopt : std::optional(*found);
+  return found == nullptr || broken("cursor_place") ? std::nullopt : std::optional(*found);
 }
 
 Places::Transaction* Places::find_transaction(const wire::Command& command, std::string_view user, Time now) {
   auto* found = transactions_.find(session_key(command, user), now);
-  return found != nullptr && found->number == *command.transaction_number ? found : nullptr;
+  return found != nullptr && found->number == *command.transaction_number && !broken("transaction_place") ? found : nullptr;
 }
 
 Places::Place Places::find(const wire::Command& command, std::string_view user, Time now) {

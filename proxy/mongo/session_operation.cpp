@@ -35,7 +35,7 @@ struct Session::Run {
   std::string_view reply;    // the whole message, in the lease's buffer
   bool login_refused = false;
   std::vector<std::size_t> failed;  // members that this read has been tried at
-  int code = 0;              // of the reply, at its root
+  Numbering::Fate fate = Numbering::Fate::unknown;  // by its reply, where that is believed
 };
 
 Task<bool> Session::operate(const wire::Message& request, std::string_view frame, const wire::Command& command) {
@@ -43,7 +43,8 @@ Task<bool> Session::operate(const wire::Message& request, std::string_view frame
   Trial plain, numbered{true};
   std::unique_ptr<NumberedWrite> write;
   if (context.config->upgrade_writes) {
-    write = context.numbering.begin(request, command, login_->name(), context.members.deduplicates(), now());
+    const Numbering::Servers servers{context.members.deduplicates(), context.members.is_sharded()};
+    write = context.numbering.begin(request, command, login_->name(), servers, now());
   }
   if (!write) co_return co_await perform(request, frame, command, plain);
   bool goes_on = co_await perform(write->message, write->frame, write->command, numbered);
@@ -70,9 +71,10 @@ Task<bool> Session::perform(const wire::Message& request, std::string_view frame
   settings.hold_timeout = context.config->reconnect.hold_timeout;
   settings.replays = context.config->replay;
   settings.deduplicates = context.members.deduplicates();
+  settings.own_number = trial.numbered;
   settings.backpressure = backpressure_;
   settings.memory = context.members.memory();
-  Run run{request, frame, command, OperationMachine(command, request.body, settings, pinned, place.wrote), {}, {}, {}, false, {}, 0};
+  Run run{request, frame, command, OperationMachine(command, request.body, settings, pinned, place.wrote), {}, {}, {}, false, {}, {}};
   auto step = run.machine.start(now());
   for (;;) {
     if (auto* wanted = std::get_if<Select>(&step)) {
@@ -92,7 +94,7 @@ Task<bool> Session::perform(const wire::Message& request, std::string_view frame
     if (forwarded) ++reconnections_;
   }
   if (forwarded) {
-    trial.fate = Numbering::fate_of(run.code);
+    trial.fate = run.fate;
     const bool refused = trial.numbered && trial.fate == Numbering::Fate::refused;
     const bool answers = !refused && (request.flags & wire::flag::more_to_come) == 0;
     bool goes_on = true;
@@ -240,7 +242,7 @@ Task<OperationStep> Session::send(Run& run, Send step) {
   }
   run.reply = done.frame;
   const auto reply = wire::read_reply(message.body);
-  run.code = reply.code;
+  run.fate = Numbering::fate_of(reply);
   const auto present = context_->upstream.ready_endpoint(Wish::primary);
   const bool replaced = context_->members.has_replaced(member_, run.command, reply, present);
   auto next = run.machine.on_reply(reply, replaced ? OperationMachine::Replier::replaced : OperationMachine::Replier::current, now());

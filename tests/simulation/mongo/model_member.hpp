@@ -51,7 +51,14 @@ enum class Interruption {
   network_label,  // executed or not, and the root says 9001, with the label of a retryable write where that is one
 };
 
-class Member {
+/// What a connection leads to.
+struct Process {
+  bool up = true, frozen = false;
+  std::int64_t process = 1;
+  [[nodiscard]] bool works() const { return up && !frozen; }
+};
+
+class Member : public Process {
  public:
   Member(Clock& clock, const Rules& rules, std::size_t at, bool alone) : index(at), clock_(clock), rules_(rules), standalone_(alone) {}
 
@@ -60,6 +67,8 @@ class Member {
     std::size_t wait_for = 0;  // so many entries must be known by the majority first; 0: at once
   };
   Answer run(const wire::Message& request, const wire::Command& command, Interruption interruption);
+  /// A commit that comes with a recoveryToken, from a mongos that knows nothing of the transaction: what is open is aborted.
+  Answer recover(const wire::Command& command);
   /// An answer that waits for the majority, and what it becomes where the member steps down meanwhile.
   static std::string interrupted(const std::string& body, int code, bool at_root);
 
@@ -74,13 +83,11 @@ class Member {
   void step_down();
   void kill();
   void restart();
-  [[nodiscard]] bool works() const { return up && !frozen; }
   [[nodiscard]] std::pair<std::int64_t, std::size_t> position() const { return {log.empty() ? 0 : log.back()->term, log.size()}; }
 
   const std::size_t index;
-  bool up = true, frozen = false;
   bool role_primary = false;              // or it takes itself for that
-  std::int64_t process = 1, changes = 0;  // of topologyVersion
+  std::int64_t changes = 0;               // of topologyVersion
   std::int64_t term = 0;
   std::vector<std::shared_ptr<Entry>> log;
   std::size_t commit_point = 0;           // as a primary: so many entries are known by the majority

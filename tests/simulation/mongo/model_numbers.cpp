@@ -22,6 +22,15 @@ bool Member::takes_no_number(const wire::Command& command) const {
   return command.collection == "c" && clock_.now() >= rules_.takes_no_number;
 }
 
+Member::Answer Member::recover(const wire::Command& command) {
+  const auto number = *command.transaction_number;
+  const auto open = open_.find(command.session);
+  if (open != open_.end() && open->second.number == number) open_.erase(open);
+  const auto& known = record_of(command.session);
+  if (known.number == number && known.transaction) return {wire::ok_body(), wait_of(command)};
+  return {wire::error_body({code::no_such_transaction, "it was not committed", {wire::label::transient_transaction}}), wait_of(command)};
+}
+
 Member::Answer Member::refuse_number() const {
   constexpr int codes[] = {code::illegal_operation, code::unsupported_in_transaction, code::no_retryable_writes, code::not_a_retryable_write};
   return {wire::error_body({codes[clock_.pick(4)], "no number here", {}}), 0};

@@ -138,6 +138,7 @@ void ModelSet::elect(Member& candidate) {
 void ModelSet::name_primary(Member& member) {
   note_(addresses_[member.index] + " becomes primary of term " + std::to_string(member.term));
   member.role_primary = true;
+  last_election_ = member.term;
   ++member.changes;
   member.match.clear();
   member.commit_point = 0;

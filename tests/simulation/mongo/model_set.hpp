@@ -21,6 +21,9 @@ class ModelSet {
   /// The primary of the newest term that works; none while there is none.
   [[nodiscard]] Member* primary();
 
+  /// The term of the newest primary, whether it is one still or not.
+  [[nodiscard]] std::int64_t last_election() const { return last_election_; }
+
   void start();
   /// Lets the primary go; another one is elected soon.
   void step_down(std::size_t member);
@@ -55,6 +58,7 @@ class ModelSet {
   std::vector<std::string> addresses_;
   std::set<std::pair<std::size_t, std::size_t>> apart_;
   std::set<int> rolled_back_;
+  std::int64_t last_election_ = 0;
   std::vector<Time> patience_;   // a member that hears of no primary waits until then
   microseconds pace_;            // of replication
 };

@@ -227,7 +227,7 @@ void SimClient::get_more(std::int64_t cursor, int expected, int left) {
 void SimClient::run_transaction(Transaction transaction) {
   ++transaction.runs;
   ++last_number_;
-  transaction.begun = false;
+  transaction.begun = transaction.token = false;
   transaction.commits = 0;
   run_statement(std::move(transaction), 0);
 }
@@ -246,7 +246,8 @@ void SimClient::run_statement(Transaction transaction, std::size_t at) {
   add_session(writer, true);
   writer.boolean("autocommit", false);
   if (!std::exchange(transaction.begun, true)) writer.boolean("startTransaction", true);
-  ask(writer.finish(), [this, transaction = std::move(transaction), at](const Reply& reply) {
+  ask(writer.finish(), [this, transaction = std::move(transaction), at](const Reply& reply) mutable {
+    if (wire::find(reply.body, "recoveryToken")) transaction.token = true;
     if (!reply.fields.ok) {
       // Told that it is lost, a driver runs it again as a whole.
       if (reply.fields.transient_label && transaction.runs < 5) return run_transaction(transaction);
@@ -279,6 +280,7 @@ void SimClient::commit(Transaction transaction) {
   add_session(writer, true);
   writer.boolean("autocommit", false);
   add_concern(writer, transaction.majority);
+  if (transaction.token) writer.document("recoveryToken", Writer().text("recoveryShardId", "shard").finish());
   ask(writer.finish(), [this, transaction = std::move(transaction)](const Reply& reply) {
     if (reply.fields.ok) {
       ++totals_.transactions;

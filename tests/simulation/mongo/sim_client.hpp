@@ -38,6 +38,7 @@ class SimClient {
     int operations = 10;
     bool numbers = true;        // writes have a txnNumber
     bool of_set = true;         // the face is that of a set: it repeats writes by itself (retryWrites), and has transactions
+    bool of_mongos = false;     // the upstream is one
     unsigned majority = 70;     // of a hundred writes
   };
   using Send = std::function<void(std::string)>;
@@ -73,7 +74,7 @@ class SimClient {
   };
   struct Transaction {
     std::vector<int> marks;     // of its statements; 0: a read
-    bool majority = false, begun = false;
+    bool majority = false, begun = false, token = false;
     int runs = 0, commits = 0;
   };
 

@@ -63,11 +63,14 @@ void SimClient::believe(int mark, Belief belief) {
 void SimClient::on_written(const Write& write, const Reply& reply) {
   const auto& fields = reply.fields;
   const auto acknowledged = write.majority ? Belief::majority : Belief::one;
-  const bool of_numbers = code::refuses_number(fields.code) || code::is_caused_by_repetition(fields.code);
-  EXPECT_FALSE(of_numbers && !write.numbered) << "a client is told of a number that it did not give: " << fields.code;
+  for (const int number : {fields.code, fields.first_error_code}) {
+    const bool of_numbers = code::refuses_number(number) || code::is_caused_by_repetition(number);
+    EXPECT_FALSE(of_numbers && !write.numbered) << "a client is told of a number that it did not give: " << number;
+  }
   if (!fields.ok) {
     // A server's own error says that it has refused the command, unless it is one of a network.
-    const bool refused = reply.never_ran() || !code::is_network(fields.code);
+    const bool repeated = options_.of_mongos && code::is_caused_by_repetition(fields.code);  // by the mongos
+    const bool refused = reply.never_ran() || !(code::is_network(fields.code) || repeated);
     const auto belief = refused && write.tries == 1 ? Belief::never_ran : Belief::unknown;
     for (const auto& marks : write.statements) {
       for (const int mark : marks) believe(mark, belief);
@@ -75,8 +78,16 @@ void SimClient::on_written(const Write& write, const Reply& reply) {
     return;
   }
   EXPECT_EQ(fields.write_concern_code, 0);
-  // What a driver repeats itself is answered from the server's history, with the flaws of that.
-  const bool exact = write.tries == 1;
+  const bool repeated = options_.of_mongos && code::is_caused_by_repetition(fields.first_error_code);
+  if (fields.inner_network_code != 0 || repeated) {
+    EXPECT_TRUE(repeated || fields.inner_network_code == code::failed_to_satisfy_read_preference) << "what a mongos does not know is told as an answer";
+    for (const auto& marks : write.statements) {
+      for (const int mark : marks) believe(mark, write.tries == 1 && !repeated ? Belief::never_ran : Belief::unknown);
+    }
+    return;
+  }
+  // What a driver or a mongos repeats itself is answered from the server's history, with the flaws of that.
+  const bool exact = write.tries == 1 && !(options_.of_mongos && write.numbered);
   if (const auto value = wire::find(reply.body, "value"); value && write.projects && exact) {
     EXPECT_FALSE(wire::find(value->bytes, "secret")) << "findAndModify gives fields that were not asked for";
   }

@@ -55,10 +55,12 @@ void SimWorld::long_outage() {
 
 void SimWorld::fault() {
   if (servers_.healthy()) return;
+  if (servers_.sharded() && clock_.chance(50)) return shard_fault();
   const auto dice = clock_.pick(100);
   const auto* primary = servers_.set.primary();
-  // What befalls the primary is what matters.
-  const auto member = primary != nullptr && clock_.chance(70) ? primary->index : clock_.pick(size_);
+  // What befalls the primary is what matters, and the mongos that is in use.
+  const auto present = servers_.sharded() ? ready() : primary != nullptr ? std::optional(primary->index) : std::nullopt;
+  const auto member = present && clock_.chance(70) ? *present : clock_.pick(size_);
   const auto time = clock_.between(30ms, clock_.chance(30) ? 5s : 1s);
   if (dice < 20) return servers_.kill(member);
   if (dice < 40) {

@@ -13,7 +13,7 @@ namespace holdfast::simulation::mongo {
 
 namespace code = wire::code;
 
-Link::Link(SimServers& servers, std::size_t at) : member(at), servers_(servers), process_(servers.set.at(at).process) {}
+Link::Link(SimServers& servers, std::size_t at) : member(at), servers_(servers), process_(servers.at(at).process) {}
 
 void Link::deliver(Time at, std::function<void()> what) {
   servers_.clock.at(at, [self = shared_from_this(), what = std::move(what)] { self->servers_.deliver(self->member, what); });
@@ -27,7 +27,7 @@ bool Link::write(std::string frame) {
 }
 
 void Link::arrive(const std::string& frame) {
-  if (!alive_ || servers_.set.at(member).process != process_) return;
+  if (!alive_ || servers_.at(member).process != process_) return;
   queue_.push_back(frame);
   if (!std::exchange(working_, true)) work();
 }
@@ -35,7 +35,7 @@ void Link::arrive(const std::string& frame) {
 void Link::work() {
   auto& clock = servers_.clock;
   clock.after(clock.between(10us, clock.chance(10) ? 20ms : clock.chance(2) ? 300ms : 300us), [self = shared_from_this()] {
-    const auto& of = self->servers_.set.at(self->member);
+    const auto& of = self->servers_.at(self->member);
     self->working_ = false;
     if (!self->alive_ || of.process != self->process_ || self->queue_.empty()) return;
     if (!of.frozen) {
@@ -48,12 +48,16 @@ void Link::work() {
 }
 
 void Link::run(const std::string& frame) {
-  auto& of = servers_.set.at(member);
   wire::Message request;
   ASSERT_EQ(wire::parse_message(frame, request), wire::FrameError::none);
   EXPECT_EQ(request.flags & wire::flag::more_to_come, 0U) << "a member is not to be silent: it would close the connection";
   const auto command = wire::read_command(request);
   const auto id = request.header.request_id;
+  servers_.check_place(member, command);
+  if (servers_.sharded()) {
+    return servers_.mongos[member]->run(frame, [self = shared_from_this(), id](const std::string& body) { self->reply(id, body, 0); });
+  }
+  auto& of = servers_.set.at(member);
   const auto term = of.role_primary ? of.term : 0;
   const auto interruption = servers_.interruption_of(of, command);
   const auto answer = of.run(request, command, interruption);
@@ -72,6 +76,7 @@ void Link::run(const std::string& frame) {
 }
 
 void Link::reply(std::int32_t to, const std::string& body, std::int64_t term) {
+  servers_.note_place(member, body);
   if (!alive_ || cut_) return;
   auto& clock = servers_.clock;
   // The answer is lost more often than chance would have it: nothing is harder to get right.
@@ -109,11 +114,12 @@ void Link::die() {
 
 // ---- servers ----
 
-SimServers::SimServers(Clock& of, std::size_t members, std::function<void(std::string)> tell)
-    : clock(of), set(of, members, tell), note(std::move(tell)), cut_off_(members), stuck_(members),
+SimServers::SimServers(Clock& of, std::size_t members, std::size_t routers, std::function<void(std::string)> tell)
+    : clock(of), set(of, members, tell), note(std::move(tell)), cut_off_(std::max(members, routers)), stuck_(cut_off_.size()),
       interruptions_(clock.chance(50) ? 150 : 0) {
+  for (std::size_t i = 0; i < routers; ++i) mongos.push_back(std::make_unique<Mongos>(clock, i, set, interruptions_ > 0));
   // In some runs a new primary is soon the next to go: what it has not replicated by then, its forerunner may bring back.
-  if (members == 1 || !clock.chance(25)) return;
+  if (members == 1 || routers > 0 || !clock.chance(25)) return;
   set.slow_down();
   set.on_elected = [this](const Member& member) {
     if (healthy_ || member.term == 1 || !clock.chance(50)) return;
@@ -121,6 +127,10 @@ SimServers::SimServers(Clock& of, std::size_t members, std::function<void(std::s
       if (!healthy_) kill(at);
     });
   };
+}
+
+std::string SimServers::name_of(std::size_t member) const {
+  return sharded() ? "mongos " + std::to_string(member) : set.addresses()[member];
 }
 
 std::vector<std::shared_ptr<Link>> SimServers::links() {
@@ -150,35 +160,35 @@ void SimServers::hello(std::size_t member, Time deadline, Done done) {
     const auto next = std::min(deadline, clock.now() + 20ms);
     return clock.at(next, [this, member, deadline, done = std::move(done)] { hello(member, deadline, done); });
   }
-  if (!set.at(member).up) return done(std::nullopt, "connection refused");
+  if (!at(member).up) return done(std::nullopt, "connection refused");
   // It may be overtaken by what happens while it is under way.
   clock.after(clock.between(0us, clock.chance(5) ? 100ms : 2ms),
-              [done = std::move(done), made = set.at(member).hello(set.addresses())] { done(made, {}); });
+              [done = std::move(done), made = sharded() ? mongos[member]->hello() : set.at(member).hello(set.addresses())] { done(made, {}); });
 }
 
 void SimServers::kill(std::size_t member) {
-  if (!set.at(member).up) return;
-  note(set.addresses()[member] + " dies");
-  set.kill(member);
+  if (!at(member).up) return;
+  note(name_of(member) + " dies");
+  sharded() ? mongos[member]->kill() : set.kill(member);
   for (const auto& link : links()) {
     if (link->member == member) link->die();
   }
   clock.after(clock.between(30ms, clock.chance(15) ? 6s : 1s), [this, member] {
-    if (set.at(member).up) return;
-    note(set.addresses()[member] + " starts");
-    set.restart(member);
+    if (at(member).up) return;
+    note(name_of(member) + " starts");
+    sharded() ? mongos[member]->restart() : set.restart(member);
   });
 }
 
 void SimServers::freeze(std::size_t member, bool frozen) {
-  if (!set.at(member).up || set.at(member).frozen == frozen) return;
-  note(set.addresses()[member] + (frozen ? " freezes" : " wakes"));
-  set.at(member).frozen = frozen;
+  if (!at(member).up || at(member).frozen == frozen) return;
+  note(name_of(member) + (frozen ? " freezes" : " wakes"));
+  at(member).frozen = frozen;
 }
 
 void SimServers::cut_off(std::size_t member, bool off) {
   if (cut_off_[member] == off) return;
-  note(set.addresses()[member] + (off ? " is cut off from the proxy" : " is heard again"));
+  note(name_of(member) + (off ? " is cut off from the proxy" : " is heard again"));
   cut_off_[member] = off;
   if (off) return;
   auto time = clock.now();
@@ -195,8 +205,15 @@ void SimServers::cut_one_link() {
 
 void SimServers::heal() {
   healthy_ = true;
-  for (std::size_t i = 0; i < set.size(); ++i) cut_off(i, false);
+  for (std::size_t i = 0; i < cut_off_.size(); ++i) {
+    if (cut_off_[i]) cut_off(i, false);
+  }
   set.heal();
+  for (auto& each : mongos) {
+    each->heal();
+    each->frozen = false;
+    each->restart();
+  }
 }
 
 Interruption SimServers::interruption_of(const Member& member, const wire::Command& command) {

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "tests/simulation/mongo/model_mongos.hpp"
 #include "tests/simulation/mongo/model_set.hpp"
 
 namespace holdfast::simulation::mongo {
@@ -56,15 +57,20 @@ class Link : public std::enable_shared_from_this<Link> {
 
 class SimServers {
  public:
-  SimServers(Clock& clock, std::size_t members, std::function<void(std::string)> note);
+  /// With `routers` the members are a shard behind so many mongos, and no connection leads to them.
+  SimServers(Clock& clock, std::size_t members, std::size_t routers, std::function<void(std::string)> note);
+
+  [[nodiscard]] bool sharded() const { return !mongos.empty(); }
+  /// What the proxy can connect to, by its index.
+  [[nodiscard]] Process& at(std::size_t member) { return sharded() ? static_cast<Process&>(*mongos[member]) : set.at(member); }
 
   [[nodiscard]] std::shared_ptr<Link> open(std::size_t member);
   /// A login, an attempt, a probe, a check, a hang check: one hello. `done` gets it, or what was wrong.
   using Done = std::function<void(const std::optional<wire::MemberHello>&, const std::string&)>;
   void hello(std::size_t member, Time deadline, Done done);
   /// Is it at hand for a new connection at this moment?
-  [[nodiscard]] bool answers(std::size_t member) { return set.at(member).works() && !cut_off_[member]; }
-  [[nodiscard]] bool silent(std::size_t member) { return set.at(member).frozen || (cut_off_[member] && set.at(member).up); }
+  [[nodiscard]] bool answers(std::size_t member) { return at(member).works() && !cut_off_[member]; }
+  [[nodiscard]] bool silent(std::size_t member) { return at(member).frozen || (cut_off_[member] && at(member).up); }
 
   // ---- what goes wrong ----
 
@@ -79,17 +85,24 @@ class SimServers {
   [[nodiscard]] Interruption interruption_of(const Member& member, const wire::Command& command);
   void after(Interruption interruption, std::size_t member);
   void deliver(std::size_t member, std::function<void()> what);
+  /// A command arrives, a reply leaves.
+  void check_place(std::size_t member, const wire::Command& command);
+  void note_place(std::size_t member, const std::string& body);
 
   Clock& clock;
   ModelSet set;
+  std::vector<std::unique_ptr<Mongos>> mongos;
   std::function<void(std::string)> note;
 
  private:
   [[nodiscard]] std::vector<std::shared_ptr<Link>> links();
+  [[nodiscard]] std::string name_of(std::size_t member) const;
 
   std::vector<bool> cut_off_;
   std::vector<std::vector<std::function<void()>>> stuck_;
   std::vector<std::weak_ptr<Link>> links_;
+  std::map<std::int64_t, std::size_t> cursor_places_;
+  std::map<std::string, std::pair<std::int64_t, std::size_t>> transaction_places_;  // by session: number and member
   bool healthy_ = false;
   const std::uint64_t interruptions_;  // of ten thousand commands
 };

@@ -38,6 +38,7 @@ struct SimSession::Run {
   std::unique_ptr<OperationMachine> machine;
   std::shared_ptr<Link> link;
   bool in_exchange = false;
+  bool introduced = false;             // the connection is new: its member has just said hello
   Time quiet_since{};
   std::size_t last_member = 0;
   std::string reply;
@@ -61,10 +62,12 @@ void SimSession::begin(std::string frame) {
   run_->original = frame;
   read_request(std::move(frame));
   if (settings_.upgrades) {
-    run_->numbered = world_.numbering.begin(run_->request, run_->command, user_, world_.members.deduplicates(), clock_.now());
+    const Numbering::Servers servers{world_.members.deduplicates(), world_.members.is_sharded()};
+    run_->numbered = world_.numbering.begin(run_->request, run_->command, user_, servers, clock_.now());
   }
   if (run_->numbered) {
     EXPECT_FALSE(run_->command.collection == "c" && world_.knows_refusal) << "a collection that takes no number is asked again";
+    EXPECT_TRUE(world_.own_sessions.insert(run_->numbered->own.id).second) << "a session of the proxy's has two writes at once";
     read_request(run_->numbered->frame);
   }
   perform();
@@ -85,6 +88,7 @@ void SimSession::perform() {
   auto settings = settings_.operation;
   settings.deduplicates = world_.members.deduplicates();
   settings.memory = world_.members.memory();
+  settings.own_number = run_->numbered != nullptr;
   run_->machine = std::make_unique<OperationMachine>(run_->command, run_->request.body, settings, run_->pinned, place.wrote);
   go_on(run_->machine->start(clock_.now()));
 }
@@ -181,6 +185,7 @@ void SimSession::log_in(const action::Grant& grant) {
     if (!run_ || run_->number != number) {
       if (link) world_.give_back(std::move(link));
     } else if (link) {
+      run_->introduced = true;
       found(std::move(link));
     } else if (clock_.now() >= deadline) {
       go_on(run_->machine->on_refused(proxy::RefusalReason::hold_timeout, error, clock_.now()));
@@ -223,10 +228,10 @@ void SimSession::on(const step::Send& sent) {
 }
 
 /// What a primary that was replaced answers is not believed: nothing that needs a primary goes there once that is known.
-void SimSession::check_receiver(std::size_t member) const {
+void SimSession::check_receiver(std::size_t member) {
   const auto& command = run_->command;
   const bool ends = command.kind == wire::CommandKind::commit || command.kind == wire::CommandKind::abort;
-  if (world_.members.reads_elsewhere(command) || (run_->pinned && !ends)) return;
+  if (std::exchange(run_->introduced, false) || world_.members.reads_elsewhere(command) || (run_->pinned && !ends)) return;
   EXPECT_EQ(world_.members.newest_primary().value_or(member), member) << command.name << " is sent to a primary that is known to be replaced";
 }
 
@@ -262,6 +267,7 @@ void SimSession::on_reply(const std::string& frame, std::int64_t term) {
 /// What operate() does in the real shell.
 void SimSession::end_numbering(Numbering::Fate fate) {
   if (run_->numbered) {
+    world_.own_sessions.erase(std::string(run_->numbered->command.session));
     world_.numbering.end(*run_->numbered, fate, clock_.now());
     ++world_.upgraded;
   } else if (run_->number_refused) {
@@ -274,7 +280,7 @@ void SimSession::on(const step::Forward&) {
   if (run_->machine->sends() > 1) ++repeated_;
   wire::Message message;
   ASSERT_EQ(wire::parse_message(run_->reply, message), wire::FrameError::none);
-  const auto fate = Numbering::fate_of(wire::read_reply(message.body).code);
+  const auto fate = Numbering::fate_of(wire::read_reply(message.body));
   end_numbering(fate);
   if (std::exchange(run_->numbered, nullptr) && fate == Numbering::Fate::refused) {
     release();

@@ -68,7 +68,7 @@ class SimSession {
   void found(std::shared_ptr<Link> link);
   void on_reply(const std::string& frame, std::int64_t term);
   void on_lost(proxy::mongo::OperationMachine::Written written, const std::string& reason);
-  void check_receiver(std::size_t member) const;
+  void check_receiver(std::size_t member);
   void release();
   void finish();
 

@@ -11,12 +11,12 @@ namespace action = proxy::upstream_action;
 using proxy::Failure;
 using proxy::Outcome;
 
-config::Connection SimWorld::make_config(Clock& clock, std::size_t members, bool forgetful) {
+config::Connection SimWorld::make_config(Clock& clock, Shape shape, std::size_t members, bool forgetful) {
   config::Connection config;
   config.id = "orders";
-  const auto named = clock.chance(20) ? 1 : members;  // the others are found
+  const auto named = shape == Shape::set && clock.chance(20) ? 1 : members;  // the others are found
   for (std::size_t i = 0; i < named; ++i) config.mongo.hosts.push_back({"db-" + std::to_string(i), 27017});
-  if (members > 1) config.mongo.replica_set = "rs";
+  if (shape == Shape::set) config.mongo.replica_set = "rs";
   auto& reconnect = config.reconnect;
   reconnect.max_retries = static_cast<std::uint32_t>(1 + clock.pick(4));
   reconnect.retry_delay = milliseconds(100 + clock.pick(1000));
@@ -44,9 +44,15 @@ proxy::UpstreamSettings SimWorld::make_settings(const config::Connection& config
   return settings;
 }
 
+SimWorld::Shape SimWorld::pick_shape(Clock& clock) {
+  const auto dice = clock.pick(100);
+  return dice < 12 ? Shape::standalone : dice < 75 ? Shape::set : Shape::sharded;
+}
+
 SimWorld::SimWorld(std::uint64_t seed)
-    : clock_(seed), size_(clock_.chance(12) ? 1 : 3), forgetful_(size_ > 1 && clock_.chance(2)), config_(make_config(clock_, size_, forgetful_)),
-      servers_(clock_, size_, [this](const std::string& what) { note(what); }), members(config_, {}),
+    : clock_(seed), shape_(pick_shape(clock_)), size_(shape_ == Shape::standalone ? 1 : shape_ == Shape::set ? 3 : 1 + clock_.pick(3)),
+      forgetful_(shape_ == Shape::set && clock_.chance(2)), imitation_(shape_ == Shape::sharded && clock_.chance(25)), config_(make_config(clock_, shape_, size_, forgetful_)),
+      servers_(clock_, shape_ == Shape::standalone ? 1 : 3, shape_ == Shape::sharded ? size_ : 0, [this](const std::string& what) { note(what); }), members(config_, {}),
       numbering([count = 0]() mutable { return Rules::own_session + std::string(8, '-') + std::to_string(1'000'000 + ++count); }),
       upstream_(clock_, make_settings(config_), make_shell()) {
   auto& operation = session_settings_.operation;
@@ -84,7 +90,7 @@ void SimWorld::told_of(std::int64_t term, std::size_t member) {
 }
 
 void SimWorld::learn(std::size_t member, const wire::MemberHello& hello) {
-  if (members.wants_build(member)) members.note_build(member, wire::Build{"MongoDB", "7.0.0"});
+  if (members.wants_build(member)) members.note_build(member, wire::Build{imitation_ ? "FerretDB" : "MongoDB", "7.0.0"});
   if (hello.type == wire::MemberHello::Type::primary) {
     std::int64_t term = 0;
     for (const char byte : hello.election_id.substr(4)) term = term * 256 + static_cast<unsigned char>(byte);
@@ -299,7 +305,8 @@ void SimWorld::add_client() {
   options.index = index;
   options.operations = static_cast<int>(5 + clock_.pick(30));
   options.numbers = clock_.chance(60);
-  options.of_set = size_ > 1 && !forgetful_;
+  options.of_set = shape_ != Shape::standalone && !forgetful_;
+  options.of_mongos = servers_.sharded();
   options.majority = clock_.chance(50) ? 90 : 40;
   pair.client = std::make_unique<SimClient>(clock_, ledger_, options, [this, index](const std::string& frame) {
     pairs_[index].session->client_sends(frame);

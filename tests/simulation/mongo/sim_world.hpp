@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -66,7 +67,9 @@ class SimWorld {
     std::uint64_t connection = 0;  // of the client: how many it has had before
     SessionSettings settings;
   };
-  static holdfast::config::Connection make_config(Clock& clock, std::size_t members, bool forgetful);
+  enum class Shape { standalone, set, sharded };
+  [[nodiscard]] static Shape pick_shape(Clock& clock);
+  static holdfast::config::Connection make_config(Clock& clock, Shape shape, std::size_t members, bool forgetful);
   [[nodiscard]] static proxy::UpstreamSettings make_settings(const holdfast::config::Connection& config);
   [[nodiscard]] SimUpstream::World make_shell();
   [[nodiscard]] SimSession* waiting(std::uint64_t waiter) const;
@@ -80,6 +83,7 @@ class SimWorld {
   void hang_up(std::size_t index);
   void plan_faults();
   void fault();
+  void shard_fault();
   void long_outage();
   void tick();
   void check_end();
@@ -87,8 +91,10 @@ class SimWorld {
   void note(const std::string& what);
 
   Clock clock_;
-  const std::size_t size_;
+  const Shape shape_;
+  const std::size_t size_;  // of what the proxy can connect to
   const bool forgetful_;  // the servers keep sessions for a minute only, and there is no primary for longer than that
+  const bool imitation_;  // mongos that are not known to know writes again
   const holdfast::config::Connection config_;
   SimServers servers_;
   Ledger ledger_;
@@ -97,6 +103,7 @@ class SimWorld {
   proxy::mongo::Members members;
   proxy::mongo::Places places;
   proxy::mongo::Numbering numbering;
+  std::set<std::string> own_sessions;  // that have a write under way
   bool knows_refusal = false;  // of the collection "c"
   long upgraded = 0;           // writes
 

@@ -91,6 +91,7 @@ TEST(MongoReply, a_label_or_a_network_code_sends_a_numbered_write_and_a_commit_a
   for (const auto& each : {numbered(), command(Kind::commit), command(Kind::abort)}) {
     EXPECT_EQ(verdict(each, failure(262, {"RetryableWriteError"})), Verdict::try_again);
     EXPECT_EQ(verdict(each, failure(9001)), Verdict::try_again);
+    EXPECT_EQ(verdict(each, failure(133)), Verdict::try_again) << "a mongos found no primary, the last time that it tried";
   }
   EXPECT_EQ(verdict(command(Kind::write), failure(262, {"RetryableWriteError"})), Verdict::believed);
 }

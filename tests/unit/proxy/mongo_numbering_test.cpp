@@ -27,8 +27,8 @@ struct Written {
 
 class MongoNumbering : public ::testing::Test {
  protected:
-  std::unique_ptr<NumberedWrite> begin(const Written& write, const std::string& user = "app.u", bool deduplicates = true) {
-    return numbering_.begin(write.message, write.command, user, deduplicates, now_);
+  std::unique_ptr<NumberedWrite> begin(const Written& write, Numbering::Servers servers = {true, false}) {
+    return numbering_.begin(write.message, write.command, "app.u", servers, now_);
   }
   int made_ = 0;
   Numbering numbering_{[this] { return std::string(15, 'x') + static_cast<char>('0' + ++made_); }};
@@ -46,7 +46,19 @@ TEST_F(MongoNumbering, a_write_without_a_number_gets_a_session_and_a_number_and_
   EXPECT_EQ(numbered->command.statements, 1U);
 }
 
-TEST_F(MongoNumbering, a_server_that_knows_no_write_again_gets_none) { EXPECT_FALSE(begin(Written(), "app.u", false)); }
+TEST_F(MongoNumbering, a_server_that_knows_no_write_again_gets_none) { EXPECT_FALSE(begin(Written(), {false, false})); }
+
+TEST_F(MongoNumbering, what_a_mongos_may_repeat_with_less_of_an_answer_gets_none) {
+  Written write;
+  EXPECT_TRUE(begin(write, {true, true}));
+  write.command.projects = true;
+  EXPECT_FALSE(begin(write, {true, true}));
+  EXPECT_TRUE(begin(write));
+  write.command.projects = false;
+  write.command.statements = 2;
+  EXPECT_FALSE(begin(write, {true, true}));
+  EXPECT_TRUE(begin(write));
+}
 
 TEST_F(MongoNumbering, a_session_comes_again_once_the_outcome_is_known_with_a_higher_number) {
   const Written write;
@@ -94,10 +106,20 @@ TEST_F(MongoNumbering, half_an_hour_after_its_last_write_it_is_asked_again) {
   EXPECT_TRUE(begin(write));
 }
 
-TEST_F(MongoNumbering, the_code_of_an_answer_tells_a_refusal) {
-  for (const int code : {20, 263, 301, 50768}) EXPECT_EQ(Numbering::fate_of(code), Fate::refused) << code;
-  EXPECT_EQ(Numbering::fate_of(0), Fate::answered);
-  EXPECT_EQ(Numbering::fate_of(11000), Fate::answered);
+TEST_F(MongoNumbering, an_answer_tells_a_refusal_also_where_a_mongos_hides_it) {
+  for (const int code : {20, 263, 301, 50768}) {
+    wire::Reply at_root, hidden;
+    at_root.code = code;
+    EXPECT_EQ(Numbering::fate_of(at_root), Fate::refused) << code;
+    hidden.ok = true;
+    hidden.first_error_code = code;
+    EXPECT_EQ(Numbering::fate_of(hidden), Fate::refused) << code;
+    hidden.n = 1;
+    EXPECT_EQ(Numbering::fate_of(hidden), Fate::answered) << "something was executed";
+  }
+  wire::Reply other;
+  other.code = 11000;
+  EXPECT_EQ(Numbering::fate_of(other), Fate::answered);
 }
 
 }  // namespace

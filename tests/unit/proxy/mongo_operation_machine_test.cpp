@@ -123,6 +123,21 @@ TEST(MongoOperation, row_4_nothing_is_sent_again_to_a_server_that_does_not_dedup
   EXPECT_NE(script.message().find("outcome unknown"), std::string::npos);
 }
 
+TEST(MongoOperation, row_4_a_shard_that_was_lost_is_told_where_nothing_is_sent_again) {
+  auto settings = Script::defaults();
+  settings.deduplicates = false;
+  for (const int code : {6, 133}) {
+    Script hidden(numbered_write(), {}, true, settings);
+    EXPECT_EQ(hidden.start().member().reply_with(write_reply(0, {code})).code(), 6) << code;
+  }
+  Script write(numbered_write(), {}, true, settings);
+  EXPECT_EQ(write.start().member().reply(133).code(), 6) << "the mongos may have sent it before";
+  Script commit(in_transaction(Kind::commit), 0, true, settings);
+  commit.start().member().reply(9001);
+  EXPECT_EQ(commit.code(), 6);
+  EXPECT_EQ(commit.labels(), (std::vector<std::string>{"RetryableWriteError", "UnknownTransactionCommitResult"}));
+}
+
 TEST(MongoOperation, row_4_what_only_a_repetition_can_cause_is_outcome_unknown) {
   for (const int code : {217, 225, 117, 40608, 40611}) {
     Script script(numbered_write());
@@ -131,6 +146,17 @@ TEST(MongoOperation, row_4_what_only_a_repetition_can_cause_is_outcome_unknown) 
     EXPECT_EQ(inner.start().member().lost().member().reply_with(write_reply(0, {code})).code(), 6) << code;
     Script first(numbered_write());
     EXPECT_TRUE(first.start().member().reply(code).forwards()) << "the client's own: " << code;
+  }
+}
+
+TEST(MongoOperation, row_4_what_a_mongos_repeats_with_a_number_of_ours_is_outcome_unknown) {
+  auto settings = Script::defaults();
+  settings.own_number = true;
+  for (const int code : {217, 225, 117, 40608, 40611}) {
+    Script script(numbered_write(), {}, true, settings);
+    EXPECT_EQ(script.start().member().reply(code).code(), 6) << code;
+    Script inner(numbered_write(), {}, true, settings);
+    EXPECT_EQ(inner.start().member().reply_with(write_reply(0, {code})).code(), 6) << code;
   }
 }
 
