@@ -155,6 +155,19 @@ def test_behind_two_mongos_the_death_of_either_is_not_seen(sharded, start_holdfa
         watched.saw_nothing()
 
 
+def test_a_mongos_that_found_no_primary_in_the_end_may_have_sent_it_before(sharded, start_holdfast):
+    proxy = serve(start_holdfast, f"mongodb://{','.join(sharded.mongos)}/")
+    with closing(WatchedClient(proxy.port)) as watched:
+        watched.collection.insert_one({"_id": 1, "n": 0})
+        sharded.do("answer_instead", member="primary", commands=["findAndModify"], times=1, code=133, form="top")
+        assert watched.collection.find_one_and_update({"_id": 1}, {"$inc": {"n": 1}})["n"] == 0
+        sharded.do("answer_instead", member="primary", commands=["commitTransaction"], times=1, code=133, form="top")
+        with watched.client.start_session() as session, session.start_transaction():
+            watched.collection.update_one({"_id": 1}, {"$inc": {"n": 1}}, session=session)
+        assert watched.collection.find_one({"_id": 1})["n"] == 2
+        watched.saw_nothing()
+
+
 def test_what_a_mongos_hides_of_a_lost_shard_is_sent_again_and_counts_once(sharded, start_holdfast):
     proxy = serve(start_holdfast, f"mongodb://{','.join(sharded.mongos)}/")
     with closing(WatchedClient(proxy.port)) as watched:
