@@ -93,6 +93,11 @@ Task<bool> Context::outlast_replaced(SteadyTime deadline) {
   co_return true;
 }
 
+void Context::cancel_wait(WaiterId waiter) {
+  upstream.cancel_wait(waiter);
+  if (in_front_of_pool_.erase(waiter) > 0) pool.wake();
+}
+
 Task<Context::Found> Context::fresh(WaiterId waiter, SteadyTime deadline) {
   co_return co_await connect(waiter, nobody, Reuse::no, deadline);
 }
@@ -111,7 +116,9 @@ Task<Context::Found> Context::connect(WaiterId waiter, std::shared_ptr<Login> lo
           co_return Refusal{RefusalReason::hold_timeout, config->id + ": all " + std::to_string(config->pool_max) +
                                                              " connections to the primary are in use"};
         }
+        in_front_of_pool_.insert(waiter);
         co_await pool.wait_for_room(deadline);
+        if (in_front_of_pool_.erase(waiter) == 0) co_return Refusal{RefusalReason::cancelled, "the client has gone"};
         continue;
       }
     }

@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <random>
+#include <set>
 #include <string>
 #include <variant>
 
@@ -40,6 +41,8 @@ class Context {
   /// A connection to the primary for this user. With `ask_first` the present one is asked before it is believed.
   enum class AskFirst { no, yes };
   Task<Found> primary(WaiterId waiter, std::shared_ptr<Login> login, AskFirst ask, SteadyTime deadline);
+  /// Whoever waits for such a connection, at the gate or in front of the pool, waits no more: it is refused.
+  void cancel_wait(WaiterId waiter);
   /// A new connection to the primary that is not logged in: for a login that is relayed.
   Task<Found> fresh(WaiterId waiter, SteadyTime deadline);
   /// A connection to this member, past the gate: its cursors and transactions are nowhere else. A sentence where there is none.
@@ -82,6 +85,8 @@ class Context {
   Task<bool> outlast_replaced(SteadyTime deadline);
   Task<Found> connect(WaiterId waiter, std::shared_ptr<Login> login, Reuse reuse, SteadyTime deadline);
   Task<Found> log_in(Grant grant, std::shared_ptr<Login> login, Reuse reuse, SteadyTime deadline);
+
+  std::set<WaiterId> in_front_of_pool_;
 };
 
 }  // namespace holdfast::proxy::mongo

@@ -54,6 +54,8 @@ class Pool {
   Lease fill(std::size_t member, std::unique_ptr<Backend> backend);
   /// Returns when a connection or a place has become free, or at `deadline`.
   Task<> wait_for_room(SteadyTime deadline);
+  /// Those who wait for room look whether they still have to.
+  void wake() { room_.notify(); }
   /// Closes every connection to a member, also those in use, whose commands then see a loss.
   void fail(std::size_t member);
   void close_idle(SteadyTime now);

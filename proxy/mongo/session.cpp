@@ -159,7 +159,7 @@ void Session::end(std::string_view reason) {
 void Session::abandon() {
   gone_ = true;
   pause_.cancel();
-  if (waiter_ != 0) context_->upstream.cancel_wait(waiter_);
+  if (waiter_ != 0) context_->cancel_wait(waiter_);
   if (backend_ != nullptr && may_be_cut_) backend_->close();
 }
 
