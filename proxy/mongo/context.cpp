@@ -39,6 +39,8 @@ Outcome outcome_of(const Backend::Opened& made) {
   return outcome;
 }
 
+Refusal refusal_of_gone() { return {RefusalReason::cancelled, "the client has gone"}; }
+
 std::string process_secret() {
   std::string secret(32, '\0');
   crypto::random_bytes(secret);
@@ -82,20 +84,24 @@ Task<Context::Found> Context::primary(WaiterId waiter, std::shared_ptr<Login> lo
 }
 
 /// What a primary that was replaced answers is not believed. It is asked until the upstream leaves it, or it shows that it was
-/// elected again: twice, because the first answer may be older than the news. False where the time is up.
-Task<bool> Context::outlast_replaced(SteadyTime deadline) {
+/// elected again: twice, because the first answer may be older than the news.
+Task<std::optional<Refusal>> Context::outlast_replaced(WaiterId waiter, SteadyTime deadline) {
   for (int shown = 0; shown < 2;) {
     const auto ready = upstream.ready_endpoint(Wish::primary);
     if (!ready || !members.is_replaced(*ready)) break;
-    if (now() >= deadline) co_return false;
+    if (now() >= deadline) {
+      co_return Refusal{RefusalReason::hold_timeout, config->id + ": another primary was elected, and cannot be used yet"};
+    }
+    waiting_.insert(waiter);
     if (co_await upstream.alive(std::min(deadline, now() + ask_time))) ++shown;
+    if (waiting_.erase(waiter) == 0) co_return refusal_of_gone();
   }
-  co_return true;
+  co_return std::nullopt;
 }
 
 void Context::cancel_wait(WaiterId waiter) {
   upstream.cancel_wait(waiter);
-  if (in_front_of_pool_.erase(waiter) > 0) pool.wake();
+  if (waiting_.erase(waiter) > 0) pool.wake();
 }
 
 Task<Context::Found> Context::fresh(WaiterId waiter, SteadyTime deadline) {
@@ -104,9 +110,7 @@ Task<Context::Found> Context::fresh(WaiterId waiter, SteadyTime deadline) {
 
 Task<Context::Found> Context::connect(WaiterId waiter, std::shared_ptr<Login> login, Reuse reuse, SteadyTime deadline) {
   for (;;) {
-    if (!co_await outlast_replaced(deadline)) {
-      co_return Refusal{RefusalReason::hold_timeout, config->id + ": another primary was elected, and cannot be used yet"};
-    }
+    if (auto refused = co_await outlast_replaced(waiter, deadline)) co_return std::move(*refused);
     if (const auto ready = upstream.ready_endpoint(Wish::primary)) {
       if (reuse == Reuse::yes) {
         if (auto lease = pool.take(*ready, login.get())) co_return std::move(lease);
@@ -116,9 +120,9 @@ Task<Context::Found> Context::connect(WaiterId waiter, std::shared_ptr<Login> lo
           co_return Refusal{RefusalReason::hold_timeout, config->id + ": all " + std::to_string(config->pool_max) +
                                                              " connections to the primary are in use"};
         }
-        in_front_of_pool_.insert(waiter);
+        waiting_.insert(waiter);
         co_await pool.wait_for_room(deadline);
-        if (in_front_of_pool_.erase(waiter) == 0) co_return Refusal{RefusalReason::cancelled, "the client has gone"};
+        if (waiting_.erase(waiter) == 0) co_return refusal_of_gone();
         continue;
       }
     }
@@ -159,19 +163,19 @@ Task<Context::Found> Context::log_in(Grant grant, std::shared_ptr<Login> login, 
   co_return Lease{};
 }
 
-Task<std::variant<Lease, std::string>> Context::member(std::size_t index, std::shared_ptr<Login> login, SteadyTime deadline) {
+Task<std::variant<Lease, NoConnection>> Context::member(std::size_t index, std::shared_ptr<Login> login, SteadyTime deadline) {
   for (;;) {
     if (auto lease = pool.take(index, login.get())) co_return std::move(lease);
-    if (!login->can_log_in()) co_return std::string("the client has to log in again");
+    if (!login->can_log_in()) co_return NoConnection{"the client has to log in again", true};
     if (pool.reserve(index)) break;
-    if (now() >= deadline) co_return std::string("all connections to its member are in use");
+    if (now() >= deadline) co_return NoConnection{"all connections to its member are in use"};
     co_await pool.wait_for_room(deadline);
   }
   const auto limit = std::min(deadline, now() + config->reconnect.connection_timeout);
   auto made = co_await Backend::open(settings, members.hosts()[index], buffers, std::move(login), limit);
   auto lease = pool.fill(index, std::move(made.backend));
   if (lease) co_return std::move(lease);
-  co_return made.error;
+  co_return NoConnection{made.error, made.failure == Failure::rejected};
 }
 
 Task<std::variant<Verifiers, std::string>> Context::ask_verifiers(WaiterId waiter, std::string database, std::string user,

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <random>
 #include <set>
 #include <string>
@@ -28,6 +29,12 @@ struct LoginRefused {
   std::string error;
 };
 
+/// There is no connection to a member, and why.
+struct NoConnection {
+  std::string error;
+  bool login_refused = false;
+};
+
 class Context {
  public:
   /// `config`, `upstream` and `members` outlive this.
@@ -41,12 +48,12 @@ class Context {
   /// A connection to the primary for this user. With `ask_first` the present one is asked before it is believed.
   enum class AskFirst { no, yes };
   Task<Found> primary(WaiterId waiter, std::shared_ptr<Login> login, AskFirst ask, SteadyTime deadline);
-  /// Whoever waits for such a connection, at the gate or in front of the pool, waits no more: it is refused.
+  /// Whoever waits for such a connection is refused.
   void cancel_wait(WaiterId waiter);
   /// A new connection to the primary that is not logged in: for a login that is relayed.
   Task<Found> fresh(WaiterId waiter, SteadyTime deadline);
-  /// A connection to this member, past the gate: its cursors and transactions are nowhere else. A sentence where there is none.
-  Task<std::variant<Lease, std::string>> member(std::size_t index, std::shared_ptr<Login> login, SteadyTime deadline);
+  /// A connection to this member, past the gate: its cursors and transactions are nowhere else.
+  Task<std::variant<Lease, NoConnection>> member(std::size_t index, std::shared_ptr<Login> login, SteadyTime deadline);
   /// How a user may log in, by the server's word (auth_query). A sentence where it could not be asked.
   Task<std::variant<Verifiers, std::string>> ask_verifiers(WaiterId waiter, std::string database, std::string user, SteadyTime deadline);
   /// Does a member that is silent answer a hello on another connection? Where it does not, all that is open to it ends.
@@ -82,11 +89,11 @@ class Context {
 
  private:
   enum class Reuse { no, yes };
-  Task<bool> outlast_replaced(SteadyTime deadline);
+  Task<std::optional<Refusal>> outlast_replaced(WaiterId waiter, SteadyTime deadline);
   Task<Found> connect(WaiterId waiter, std::shared_ptr<Login> login, Reuse reuse, SteadyTime deadline);
   Task<Found> log_in(Grant grant, std::shared_ptr<Login> login, Reuse reuse, SteadyTime deadline);
 
-  std::set<WaiterId> in_front_of_pool_;
+  std::set<WaiterId> waiting_;  // neither at the gate nor logging in
 };
 
 }  // namespace holdfast::proxy::mongo

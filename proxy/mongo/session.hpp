@@ -86,10 +86,11 @@ class Session : public std::enable_shared_from_this<Session> {
   Task<bool> perform(const wire::Message& request, std::string_view frame, const wire::Command& command, Trial& trial);
   [[nodiscard]] Lease take_own(std::size_t member);
   void keep(Lease lease);
-  Task<std::variant<Lease, std::string>> connect_to(std::size_t member, SteadyTime deadline);
+  Task<std::variant<Lease, NoConnection>> connect_to(std::size_t member, SteadyTime deadline);
   Task<OperationStep> select(Run& run, operation_step::Select step);
   Task<OperationStep> select_primary(Run& run, operation_step::Select step);
   Task<OperationStep> select_reader(Run& run, operation_step::Select step);
+  [[nodiscard]] bool is_refused_login(const NoConnection& found) const;
   Task<OperationStep> use(Run& run, operation_step::Use step);
   Task<OperationStep> send(Run& run, operation_step::Send step);
 

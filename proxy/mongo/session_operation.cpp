@@ -131,7 +131,7 @@ void Session::keep(Lease lease) {
   own_.push_back(std::move(lease));
 }
 
-Task<std::variant<Lease, std::string>> Session::connect_to(std::size_t member, SteadyTime deadline) {
+Task<std::variant<Lease, NoConnection>> Session::connect_to(std::size_t member, SteadyTime deadline) {
   if (auto lease = take_own(member)) co_return std::move(lease);
   co_return co_await context_->member(member, login_, deadline);
 }
@@ -165,12 +165,15 @@ Task<OperationStep> Session::select_reader(Run& run, Select step) {
       if (!wait) run.failed.push_back(chosen);  // until it has answered
       auto found = co_await connect_to(chosen, step.deadline);
       if (auto* lease = std::get_if<Lease>(&found)) {
+        run.login_refused = false;
         run.lease = std::move(*lease);
         co_return run.machine.on_member(now());
       }
+      run.login_refused = run.login_refused || is_refused_login(std::get<NoConnection>(found));
     }
     if (!wait) continue;
-    if (now() >= step.deadline) break;
+    // Another member may know the user better; where none does, time is no help.
+    if (now() >= step.deadline || run.login_refused) break;
     pause_.expires_at(std::min(step.deadline, now() + between_tries));
     const auto [error] = co_await pause_.async_wait(asio::as_tuple(use_task));
     static_cast<void>(error);
@@ -201,10 +204,16 @@ Task<OperationStep> Session::select_primary(Run& run, Select step) {
   co_return run.machine.on_member(now());
 }
 
+/// The login of the proxy's own is no client's business.
+bool Session::is_refused_login(const NoConnection& found) const { return found.login_refused && login_ != context_->settings->own; }
+
 Task<OperationStep> Session::use(Run& run, Use step) {
   run.lease.release();
   auto found = co_await connect_to(step.member, step.deadline);
-  if (auto* sentence = std::get_if<std::string>(&found)) co_return run.machine.on_unreachable(*sentence, now());
+  if (auto* none = std::get_if<NoConnection>(&found)) {
+    run.login_refused = is_refused_login(*none);
+    co_return run.machine.on_unreachable(none->error, now());
+  }
   run.lease = std::move(std::get<Lease>(found));
   co_return run.machine.on_member(now());
 }

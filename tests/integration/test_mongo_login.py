@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import subprocess
+import time
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -163,6 +164,20 @@ def test_a_relayed_login_yields_what_later_logins_need(model, serve):
         assert user_at(watched.client) == ["other"]
         watched.saw_nothing()
     assert "no connection for" not in proxy.log()
+
+
+def test_a_read_elsewhere_whose_login_no_member_takes_any_more_is_told_at_once(model, serve):
+    proxy = serve(auth="passthrough")
+    with client_of(proxy, "app", APP, readPreference="secondary") as client, direct(model) as root:
+        assert client.test.things.find_one() is None
+        root.admin.command("updateUser", "app", pwd="newpw-abad1dea")
+        for member in range(3):
+            model.do("drop_connections", member=member)
+        begun = time.monotonic()
+        with pytest.raises(OperationFailure) as error:
+            client.test.things.find_one()
+        assert error.value.code == 18, "its driver was asked to log in again, and has the old password"
+        assert time.monotonic() - begun < 8
 
 
 def test_a_user_that_may_not_read_its_verifier_is_asked_by_its_driver_again_and_notices_nothing(model, serve):
