@@ -36,6 +36,8 @@ bool OperationMachine::may_repeat() const {
   }
 }
 
+bool OperationMachine::may_begin_anew() const { return sends_ == 0 || command_.kind == CommandKind::read || broken("begin_anew"); }
+
 OperationStep OperationMachine::start(SteadyTime now) {
   started_ = now;
   deadline_ = now + settings_.hold_timeout;

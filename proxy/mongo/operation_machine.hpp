@@ -69,6 +69,8 @@ class OperationMachine {
 
   /// How often the request has been sent.
   [[nodiscard]] unsigned sends() const { return sends_; }
+  /// Nothing of it was executed that counts: its client may repeat it by itself once it has logged in again.
+  [[nodiscard]] bool may_begin_anew() const;
   [[nodiscard]] bool may_be_cut() const { return command_.kind == wire::CommandKind::read; }
 
  private:

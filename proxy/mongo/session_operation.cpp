@@ -102,7 +102,7 @@ Task<bool> Session::perform(const wire::Message& request, std::string_view frame
     if (!context.pool.is_shared()) keep(std::move(run.lease));
     co_return goes_on;
   }
-  if (run.login_refused && (run.machine.sends() == 0 || command.kind == CommandKind::read)) {
+  if (run.login_refused && run.machine.may_begin_anew()) {
     end_reason_ = "login";
     if (!can_log_in_again()) co_return false;
     co_return co_await refuse(request, wire::code::reauthentication_required, "holdfast: the server asks for the login again");

@@ -23,6 +23,7 @@ namespace wire = ::holdfast::mongo;
 struct Rules {
   std::chrono::minutes session_time{30};  // a server forgets what nobody has used for so long
   Time takes_no_number{Time::max()};      // from then on the collection "c" takes none
+  Time new_password{Time::max()};         // from then on the users' first is refused
   /// Sessions of the proxy's own begin so.
   static constexpr char own_session = 'o';
 };

@@ -72,7 +72,8 @@ void SimClient::add_concern(Writer& writer, bool majority) {
 void SimClient::ask(std::string body, Then then) {
   then_ = std::move(then);
   waiting_since_ = clock_.now();
-  send_(wire::make_message(++last_request_, 0, 0, body));
+  asked_ = std::move(body);
+  send_(wire::make_message(++last_request_, 0, 0, asked_));
 }
 
 void SimClient::tell(std::string body) { send_(wire::make_message(++last_request_, 0, wire::flag::more_to_come, body)); }

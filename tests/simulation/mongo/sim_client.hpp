@@ -40,6 +40,7 @@ class SimClient {
     bool of_set = true;         // the face is that of a set: it repeats writes by itself (retryWrites), and has transactions
     bool of_mongos = false;     // the upstream is one
     unsigned majority = 70;     // of a hundred writes
+    std::function<bool()> log_in;  // again; false where that fails
   };
   using Send = std::function<void(std::string)>;
   SimClient(Clock& clock, Ledger& ledger, Options options, Send send);
@@ -54,7 +55,7 @@ class SimClient {
   [[nodiscard]] std::optional<Time> waiting_since() const { return waiting_since_; }
   [[nodiscard]] const std::string& history() const { return history_; }
   struct Totals {
-    long acknowledged = 0, unknown = 0, never_ran = 0, transactions = 0, reads = 0;
+    long acknowledged = 0, unknown = 0, never_ran = 0, transactions = 0, reads = 0, logins = 0;
   };
   [[nodiscard]] const Totals& totals() const { return totals_; }
 
@@ -80,6 +81,7 @@ class SimClient {
 
   void think();
   void act();
+  void log_in_again();
   void ask(std::string body, Then then);
   void tell(std::string body);
   [[nodiscard]] int new_mark();
@@ -112,6 +114,7 @@ class SimClient {
   std::int32_t last_request_ = 0;
   std::int64_t last_number_ = 0;
   Then then_;
+  std::string asked_;            // and not answered
   std::vector<int> mine_;        // acknowledged by the majority
   bool done_ = false;
   std::optional<Time> waiting_since_;

@@ -30,6 +30,7 @@ void SimClient::received(const std::string& frame) {
   ASSERT_EQ(message.header.response_to, last_request_);
   Reply reply{wire::read_reply(message.body), message.body, false};
   check_reply(reply);
+  if (reply.fields.code == code::reauthentication_required) return log_in_again();
   if (const auto labels = wire::find(message.body, "errorLabels")) {
     static_cast<void>(wire::for_each(labels->bytes, [&](const wire::Element& each) {
       reply.unknown_commit = reply.unknown_commit || each.bytes == wire::label::unknown_commit;
@@ -45,6 +46,7 @@ void SimClient::received(const std::string& frame) {
 void SimClient::hang_up() {
   history_ += " hangs up";
   waiting_since_.reset();
+  if (!then_) return;
   // What a driver makes of it: with each of the labels, for whatever was under way.
   Reply reply{{}, {}, true};
   reply.fields.code = code::host_unreachable;

@@ -143,6 +143,7 @@ void SimWorld::check_end() {
     totals_.never_ran += one.never_ran;
     totals_.transactions += one.transactions;
     totals_.reads += one.reads;
+    totals_.logins += one.logins;
     totals_.repeated += pairs_[i].session->repeated();
   }
   for (const auto& session : left_) {

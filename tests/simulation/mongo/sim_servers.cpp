@@ -13,7 +13,8 @@ namespace holdfast::simulation::mongo {
 
 namespace code = wire::code;
 
-Link::Link(SimServers& servers, std::size_t at) : member(at), servers_(servers), process_(servers.at(at).process) {}
+Link::Link(SimServers& servers, std::size_t at, std::string as)
+    : member(at), login(std::move(as)), servers_(servers), process_(servers.at(at).process) {}
 
 void Link::deliver(Time at, std::function<void()> what) {
   servers_.clock.at(at, [self = shared_from_this(), what = std::move(what)] { self->servers_.deliver(self->member, what); });
@@ -140,8 +141,8 @@ std::vector<std::shared_ptr<Link>> SimServers::links() {
   return all;
 }
 
-std::shared_ptr<Link> SimServers::open(std::size_t member) {
-  auto link = std::make_shared<Link>(*this, member);
+std::shared_ptr<Link> SimServers::open(std::size_t member, const std::string& login) {
+  auto link = std::make_shared<Link>(*this, member, login);
   links_.push_back(link);
   return link;
 }

@@ -19,7 +19,7 @@ class SimServers;
 /// One connection to one member's process: whole messages there and back.
 class Link : public std::enable_shared_from_this<Link> {
  public:
-  Link(SimServers& servers, std::size_t member);
+  Link(SimServers& servers, std::size_t member, std::string login);
 
   /// False: a reset had come, and nothing was sent.
   bool write(std::string frame);
@@ -35,6 +35,7 @@ class Link : public std::enable_shared_from_this<Link> {
   std::function<void(const std::string&, std::int64_t)> on_reply;
   std::function<void(const std::string&)> on_end;
   const std::size_t member;
+  const std::string login;
 
  private:
   void arrive(const std::string& frame);
@@ -64,13 +65,17 @@ class SimServers {
   /// What the proxy can connect to, by its index.
   [[nodiscard]] Process& at(std::size_t member) { return sharded() ? static_cast<Process&>(*mongos[member]) : set.at(member); }
 
-  [[nodiscard]] std::shared_ptr<Link> open(std::size_t member);
+  [[nodiscard]] std::shared_ptr<Link> open(std::size_t member, const std::string& login);
   /// A login, an attempt, a probe, a check, a hang check: one hello. `done` gets it, or what was wrong.
   using Done = std::function<void(const std::optional<wire::MemberHello>&, const std::string&)>;
   void hello(std::size_t member, Time deadline, Done done);
   /// Is it at hand for a new connection at this moment?
   [[nodiscard]] bool answers(std::size_t member) { return at(member).works() && !cut_off_[member]; }
+  /// The same, and a login there comes to its end; now and then one is cut off midway.
+  [[nodiscard]] bool completes_login(std::size_t member) { return answers(member) && (healthy_ || !clock.chance(1)); }
   [[nodiscard]] bool silent(std::size_t member) { return at(member).frozen || (cut_off_[member] && at(member).up); }
+
+  [[nodiscard]] bool takes_login(std::string_view login) const;
 
   // ---- what goes wrong ----
 

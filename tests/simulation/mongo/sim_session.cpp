@@ -26,26 +26,6 @@ constexpr std::uint32_t own_flags = wire::flag::checksum_present | wire::flag::m
 
 }  // namespace
 
-struct SimSession::Run {
-  std::uint64_t number = 0;
-  std::string original;                // as the client wrote it
-  std::unique_ptr<proxy::mongo::NumberedWrite> numbered;
-  bool number_refused = false;         // and so it is sent without one
-  std::string frame;
-  wire::Message request;
-  wire::Command command;
-  std::optional<std::size_t> pinned;
-  std::unique_ptr<OperationMachine> machine;
-  std::shared_ptr<Link> link;
-  bool in_exchange = false;
-  bool introduced = false;             // the connection is new: its member has just said hello
-  Time quiet_since{};
-  std::size_t last_member = 0;
-  std::string reply;
-  std::int64_t term = 0;               // of whom gave the reply
-  std::vector<std::size_t> failed;     // members that this read has been tried at
-};
-
 SimSession::SimSession(SimWorld& world, Clock& clock, std::string user, SessionSettings settings, std::function<void(std::string)> to_client)
     : world_(world), clock_(clock), user_(std::move(user)), settings_(settings), to_client_(std::move(to_client)) {}
 
@@ -82,6 +62,7 @@ void SimSession::read_request(std::string frame) {
 
 void SimSession::perform() {
   run_->number = ++run_number_;
+  run_->login_refused = false;
   const auto place = world_.places.find(run_->command, user_, clock_.now());
   ASSERT_FALSE(place.several) << "no client here asks for that";
   run_->pinned = place.member;
@@ -145,13 +126,14 @@ void SimSession::select_reader(Time deadline) {
     wait = std::ranges::find(run_->failed, chosen) != run_->failed.end();
     if (!wait) {
       run_->failed.push_back(chosen);
-      return world_.connect_to(chosen, deadline, [this, deadline, number = run_->number](std::shared_ptr<Link> link, const std::string&) {
+      return world_.connect_to(chosen, login_, deadline, [this, deadline, number = run_->number](std::shared_ptr<Link> link, const std::string& error) {
         if (!run_ || run_->number != number) return;
+        run_->login_refused = !link && (run_->login_refused || error == SimWorld::refused_login);
         link ? found(std::move(link)) : select_reader(deadline);
       });
     }
   }
-  if (clock_.now() >= deadline) {
+  if (clock_.now() >= deadline || run_->login_refused) {
     return go_on(run_->machine->on_refused(proxy::RefusalReason::hold_timeout, "no member fits the read preference", clock_.now()));
   }
   clock_.at(std::min(deadline, clock_.now() + between_tries), [this, deadline, number = run_->number] {
@@ -162,7 +144,7 @@ void SimSession::select_reader(Time deadline) {
 void SimSession::connect(Time deadline) {
   if (gone_) return go_on(run_->machine->on_refused(proxy::RefusalReason::cancelled, "the client has gone", clock_.now()));
   if (const auto ready = world_.ready()) {
-    if (auto link = world_.take(*ready)) return found(std::move(link));
+    if (auto link = world_.take(*ready, login_)) return found(std::move(link));
   }
   waiter_ = world_.next_waiter();
   wait_until_ = deadline;
@@ -181,12 +163,15 @@ void SimSession::on_grant(const action::Grant& grant) {
 
 void SimSession::log_in(const action::Grant& grant) {
   const auto limit = std::min(wait_until_, clock_.now() + settings_.connection_timeout);
-  world_.log_in(grant, limit, [this, deadline = wait_until_, number = run_->number](std::shared_ptr<Link> link, const std::string& error) {
+  world_.log_in(grant, login_, limit, [this, deadline = wait_until_, number = run_->number](std::shared_ptr<Link> link, const std::string& error) {
     if (!run_ || run_->number != number) {
       if (link) world_.give_back(std::move(link));
     } else if (link) {
       run_->introduced = true;
       found(std::move(link));
+    } else if (error == SimWorld::refused_login) {
+      run_->login_refused = true;
+      go_on(run_->machine->on_refused(proxy::RefusalReason::cancelled, error, clock_.now()));
     } else if (clock_.now() >= deadline) {
       go_on(run_->machine->on_refused(proxy::RefusalReason::hold_timeout, error, clock_.now()));
     } else {
@@ -197,8 +182,9 @@ void SimSession::log_in(const action::Grant& grant) {
 
 void SimSession::on(const step::Use& needed) {
   release();
-  world_.connect_to(needed.member, needed.deadline, [this, number = run_->number](std::shared_ptr<Link> link, const std::string& error) {
+  world_.connect_to(needed.member, login_, needed.deadline, [this, number = run_->number](std::shared_ptr<Link> link, const std::string& error) {
     if (!run_ || run_->number != number) return;
+    run_->login_refused = error == SimWorld::refused_login;
     link ? found(std::move(link)) : go_on(run_->machine->on_unreachable(error, clock_.now()));
   });
 }
@@ -294,8 +280,9 @@ void SimSession::on(const step::Forward&) {
 
 void SimSession::on(const step::Answer& ours) {
   end_numbering(Numbering::Fate::unknown);
+  if (tell_of_refused_login()) return finish();
   if (ours.abort && (run_->pinned || run_->machine->sends() > 0)) {
-    world_.abort_transaction(run_->pinned.value_or(run_->last_member), wire::body_of_abort(run_->request.body));
+    world_.abort_transaction(run_->pinned.value_or(run_->last_member), login_, wire::body_of_abort(run_->request.body));
   }
   if ((run_->request.flags & wire::flag::more_to_come) == 0 && !gone_) to_client_(wire::make_answer(1, run_->request, ours.body));
   finish();

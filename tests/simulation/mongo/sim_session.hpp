@@ -26,6 +26,7 @@ struct SessionSettings {
   milliseconds hang_timeout{1000};
   milliseconds connection_timeout{1000};
   bool upgrades = true;       // `upgrade_writes: on`
+  bool driver_logs_in = true; // again, when it is asked to
 };
 
 class SimSession {
@@ -36,6 +37,9 @@ class SimSession {
   void client_sends(std::string frame);
   /// The client goes away without a word.
   void client_leaves();
+
+  /// From now on it logs in upstream so.
+  void log_in(bool new_password);
 
   void on_grant(const proxy::upstream_action::Grant& grant);
   void on_refused(const proxy::upstream_action::Refuse& refusal);
@@ -49,7 +53,26 @@ class SimSession {
   [[nodiscard]] long repeated() const { return repeated_; }
 
  private:
-  struct Run;
+  struct Run {
+    std::uint64_t number = 0;
+    std::string original;                // as the client wrote it
+    std::unique_ptr<proxy::mongo::NumberedWrite> numbered;
+    bool number_refused = false;         // and so it is sent without one
+    std::string frame;
+    wire::Message request;
+    wire::Command command;
+    std::optional<std::size_t> pinned;
+    std::unique_ptr<proxy::mongo::OperationMachine> machine;
+    std::shared_ptr<Link> link;
+    bool login_refused = false;          // by the member that was asked last
+    bool in_exchange = false;
+    bool introduced = false;             // the connection is new: its member has just said hello
+    Time quiet_since{};
+    std::size_t last_member = 0;
+    std::string reply;
+    std::int64_t term = 0;               // of whom gave the reply
+    std::vector<std::size_t> failed;     // members that this read has been tried at
+  };
   void begin(std::string frame);
   void read_request(std::string frame);
   void perform();
@@ -68,6 +91,7 @@ class SimSession {
   void found(std::shared_ptr<Link> link);
   void on_reply(const std::string& frame, std::int64_t term);
   void on_lost(proxy::mongo::OperationMachine::Written written, const std::string& reason);
+  bool tell_of_refused_login();
   void check_receiver(std::size_t member);
   void release();
   void finish();
@@ -75,6 +99,7 @@ class SimSession {
   SimWorld& world_;
   Clock& clock_;
   const std::string user_;
+  std::string login_;
   const SessionSettings settings_;
   std::function<void(std::string)> to_client_;
   std::deque<std::string> waiting_;

@@ -61,6 +61,7 @@ SimWorld::SimWorld(std::uint64_t seed)
   session_settings_.upgrades = clock_.chance(90);
   if (clock_.chance(50)) servers_.set.rules.takes_no_number = clock_.now() + (clock_.chance(50) ? 0us : clock_.between(0us, 4s));
   if (forgetful_) servers_.set.rules.session_time = 1min;
+  if (!forgetful_ && clock_.chance(25)) servers_.set.rules.new_password = clock_.now() + clock_.between(0us, 4s);
   session_settings_.hang_timeout = config_.reconnect.hang_timeout;
   session_settings_.connection_timeout = config_.reconnect.connection_timeout;
 }
@@ -188,9 +189,9 @@ void SimWorld::cancel_wait(std::uint64_t waiter) {
   });
 }
 
-std::shared_ptr<Link> SimWorld::take(std::size_t member) {
+std::shared_ptr<Link> SimWorld::take(std::size_t member, const std::string& login) {
   for (auto i = idle_.size(); i-- > 0;) {
-    if (idle_[i]->member != member) continue;
+    if (idle_[i]->member != member || idle_[i]->login != login) continue;
     auto link = idle_[i];
     idle_.erase(idle_.begin() + static_cast<std::ptrdiff_t>(i));
     if (link->usable()) return link;
@@ -202,39 +203,42 @@ void SimWorld::give_back(std::shared_ptr<Link> link) {
   if (link->usable()) idle_.push_back(std::move(link));
 }
 
-void SimWorld::connect_to(std::size_t member, Time deadline, Connected then) {
-  if (auto link = take(member)) return then(std::move(link), {});
+void SimWorld::connect_to(std::size_t member, const std::string& login, Time deadline, Connected then) {
+  if (auto link = take(member, login)) return then(std::move(link), {});
   const auto limit = std::min(deadline, clock_.now() + config_.reconnect.connection_timeout);
-  clock_.after(clock_.between(200us, 5ms), [this, member, limit, then = std::move(then)] {
-    servers_.hello(member, limit, [this, member, then](const auto& hello, const std::string& error) {
-      if (!hello || !servers_.answers(member)) return then(nullptr, hello ? "connection reset by peer" : error);
-      auto link = servers_.open(member);
+  clock_.after(clock_.between(200us, 5ms), [this, member, login, limit, then = std::move(then)] {
+    servers_.hello(member, limit, [this, member, login, then](const auto& hello, const std::string& error) {
+      if (!hello || !servers_.completes_login(member)) return then(nullptr, hello ? "connection reset by peer" : error);
+      if (!servers_.takes_login(login)) return then(nullptr, std::string(refused_login));
+      auto link = servers_.open(member, login);
       links_.push_back(link);
       then(std::move(link), {});
     });
   });
 }
 
-void SimWorld::log_in(const action::Grant& grant, Time deadline, Connected then) {
+void SimWorld::log_in(const action::Grant& grant, const std::string& login, Time deadline, Connected then) {
   const auto finish = [this, grant](const Outcome& outcome) {
     upstream_.machine().on_login_finished(grant.slot, grant.endpoint, outcome, clock_.now());
     clock_.after(0us, [this] { upstream_.perform(); });
   };
-  if (auto link = members.is_replaced(grant.endpoint) ? nullptr : take(grant.endpoint)) {
+  if (auto link = members.is_replaced(grant.endpoint) ? nullptr : take(grant.endpoint, login)) {
     finish({});
     return then(std::move(link), {});
   }
-  clock_.after(clock_.between(200us, 10ms), [this, grant, deadline, finish, then = std::move(then)] {
-    servers_.hello(grant.endpoint, deadline, [this, grant, finish, then](const auto& hello, const std::string& error) {
+  clock_.after(clock_.between(200us, 10ms), [this, grant, login, deadline, finish, then = std::move(then)] {
+    servers_.hello(grant.endpoint, deadline, [this, grant, login, finish, then](const auto& hello, const std::string& error) {
       Outcome outcome;
-      if (!hello || !servers_.answers(grant.endpoint)) {
+      if (!hello || !servers_.completes_login(grant.endpoint)) {
         outcome = failed(Failure::unreachable, hello ? "connection reset by peer" : error);
+      } else if (!servers_.takes_login(login)) {
+        outcome = failed(Failure::rejected, std::string(refused_login));
       } else if (!members.accepts_writes(*hello)) {
         outcome = failed(Failure::unfit, "it is no primary any more");
       }
       finish(outcome);
       if (!outcome.ok()) return then(nullptr, outcome.error);
-      auto link = servers_.open(grant.endpoint);
+      auto link = servers_.open(grant.endpoint, login);
       links_.push_back(link);
       then(std::move(link), {});
     });
@@ -279,8 +283,8 @@ void SimWorld::check_member(std::size_t member, Time deadline, std::function<voi
   });
 }
 
-void SimWorld::abort_transaction(std::size_t member, const std::string& body) {
-  connect_to(member, clock_.now() + 1s, [this, body](const std::shared_ptr<Link>& link, const std::string&) {
+void SimWorld::abort_transaction(std::size_t member, const std::string& login, const std::string& body) {
+  connect_to(member, login, clock_.now() + 1s, [this, body](const std::shared_ptr<Link>& link, const std::string&) {
     if (!link) return;
     link->on_reply = [this, weak = std::weak_ptr(link)](const std::string&, std::int64_t) {
       const auto back = weak.lock();
@@ -300,6 +304,7 @@ void SimWorld::add_client() {
   auto& pair = pairs_.back();
   pair.settings = session_settings_;
   pair.settings.operation.backpressure = clock_.chance(30);
+  pair.settings.driver_logs_in = clock_.chance(50);
   connect(index);
   SimClient::Options options;
   options.index = index;
@@ -307,6 +312,10 @@ void SimWorld::add_client() {
   options.numbers = clock_.chance(60);
   options.of_set = shape_ != Shape::standalone && !forgetful_;
   options.of_mongos = servers_.sharded();
+  options.log_in = [this, index] {
+    pairs_[index].session->log_in(true);
+    return clock_.chance(90);
+  };
   options.majority = clock_.chance(50) ? 90 : 40;
   pair.client = std::make_unique<SimClient>(clock_, ledger_, options, [this, index](const std::string& frame) {
     pairs_[index].session->client_sends(frame);
@@ -322,6 +331,7 @@ void SimWorld::connect(std::size_t index) {
       if (pairs_[index].connection == connection) pairs_[index].client->received(frame);
     });
   });
+  pair.session->log_in(!servers_.takes_login("#1"));
 }
 
 void SimWorld::hang_up(std::size_t index) {

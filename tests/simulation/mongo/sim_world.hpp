@@ -32,7 +32,7 @@ class SimWorld {
 
   struct Totals {
     long acknowledged = 0, unknown = 0, never_ran = 0, transactions = 0, reads = 0, losses = 0, repeated = 0, elections = 0,
-         rolled_back = 0, upgraded = 0;
+         rolled_back = 0, upgraded = 0, logins = 0;
   };
   [[nodiscard]] const Totals& totals() const { return totals_; }
 
@@ -43,18 +43,21 @@ class SimWorld {
   void cancel_wait(std::uint64_t waiter);
   [[nodiscard]] std::optional<std::size_t> ready() const { return upstream_.machine().ready(proxy::Wish::primary, clock_.now()); }
   /// A connection that is idle; none where there is none.
-  [[nodiscard]] std::shared_ptr<Link> take(std::size_t member);
+  [[nodiscard]] std::shared_ptr<Link> take(std::size_t member, const std::string& login);
   void give_back(std::shared_ptr<Link> link);
   /// A connection, or none and what was wrong.
   using Connected = std::function<void(std::shared_ptr<Link>, const std::string&)>;
-  void connect_to(std::size_t member, Time deadline, Connected then);
-  void log_in(const proxy::upstream_action::Grant& grant, Time deadline, Connected then);
+  void connect_to(std::size_t member, const std::string& login, Time deadline, Connected then);
+  void log_in(const proxy::upstream_action::Grant& grant, const std::string& login, Time deadline, Connected then);
+  static constexpr std::string_view refused_login = "Authentication failed.";
+  /// As a server closes a connection.
+  void close_client(const SimSession& session);
   void backend_lost();
   /// Calls `then` once the standing connection was asked, or at `deadline` with false.
   void ask_alive(Time deadline, std::function<void(bool alive)> then);
   /// Does a silent member answer a hello? Where it does not, all its connections end.
   void check_member(std::size_t member, Time deadline, std::function<void()> then);
-  void abort_transaction(std::size_t member, const std::string& body);
+  void abort_transaction(std::size_t member, const std::string& login, const std::string& body);
   /// The proxy has heard of a primary of this term.
   void told_of(std::int64_t term, std::size_t member);
   /// What of a reply's age the proxy must have seen.

@@ -21,13 +21,15 @@ TEST(MongoSimulation, keeps_its_promises_with_every_seed) {
     totals.elections += one.elections;
     totals.rolled_back += one.rolled_back;
     totals.upgraded += one.upgraded;
+    totals.logins += one.logins;
   });
   if (HasFailure()) return;
   const auto& [count, first, program] = seeds();
   std::cout << count << " seeds from " << first << ": " << totals.elections << " elections, " << totals.losses << " losses, "
             << totals.acknowledged << " marks acknowledged, " << totals.rolled_back << " of them rolled back, " << totals.never_ran
             << " never ran, " << totals.unknown << " unknown, " << totals.transactions << " transactions, " << totals.reads << " reads, "
-            << totals.repeated << " requests sent again, " << totals.upgraded << " writes given a number\n";
+            << totals.repeated << " requests sent again, " << totals.upgraded << " writes given a number, " << totals.logins
+            << " times logged in again\n";
   if (count < 100) return;
   // A simulation in which nothing happens proves nothing.
   EXPECT_GT(totals.losses, static_cast<long>(count));
@@ -38,6 +40,7 @@ TEST(MongoSimulation, keeps_its_promises_with_every_seed) {
   EXPECT_GT(totals.transactions, static_cast<long>(count) / 2);
   EXPECT_GT(totals.rolled_back, 0);
   EXPECT_GT(totals.upgraded, static_cast<long>(count));
+  EXPECT_GT(totals.logins, 0);
 }
 
 }  // namespace
