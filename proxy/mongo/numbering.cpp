@@ -23,8 +23,8 @@ Numbering::Numbering(std::function<std::string()> new_id) : sessions_(std::move(
 std::unique_ptr<NumberedWrite> Numbering::begin(const wire::Message& request, const wire::Command& command, const std::string& user,
                                                 Servers servers, Time now) {
   if (!(servers.deduplicate || broken("number_for_nothing")) || !wire::may_be_numbered(request, command)) return nullptr;
-  // The second answer to these may be incomplete, and whether a mongos gives the second one nobody can tell.
-  if (servers.repeat && (command.statements > 1 || command.projects) && !broken("number_for_mongos")) return nullptr;
+  // Whether its answer is the first or the second nobody could tell, and a refused second says nothing of the first.
+  if (servers.repeat && !broken("number_for_mongos")) return nullptr;
   if (refusing_.find(namespace_of(command), now) != nullptr) return nullptr;
   auto write = std::make_unique<NumberedWrite>();
   write->user = user;

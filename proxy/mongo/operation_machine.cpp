@@ -168,9 +168,6 @@ OperationStep OperationMachine::on_believed(const wire::Reply& reply) {
     // Nothing was changed, and what was read came from one snapshot: there is nothing left to commit.
     return Answer{wire::ok_body()};
   }
-  const bool repetition = code::is_caused_by_repetition(reply.code) || code::is_caused_by_repetition(reply.first_error_code);
-  // A mongos repeats by itself what has a number.
-  if (repetition && settings_.own_number && !broken("own_repetition")) return outcome_unknown();
   if (!unknown_) return Forward{};
   if (command_.kind == CommandKind::abort &&
       (reply.code == code::no_such_transaction || reply.code == code::transaction_committed)) {
@@ -178,6 +175,7 @@ OperationStep OperationMachine::on_believed(const wire::Reply& reply) {
   }
   if (command_.kind == CommandKind::commit && code::is_caused_by_repetition(reply.code)) return give_up();
   if (command_.kind != CommandKind::write) return Forward{};
+  const bool repetition = code::is_caused_by_repetition(reply.code) || code::is_caused_by_repetition(reply.first_error_code);
   if (repetition && !broken("caused_by_repetition")) return outcome_unknown();
   // The first time it may have been taken: collections are dropped and made anew as others.
   if (wire::refuses_number(reply) && !broken("refused_again")) return outcome_unknown();

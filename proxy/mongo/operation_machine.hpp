@@ -25,7 +25,6 @@ struct OperationSettings {
   milliseconds hold_timeout{30'000};
   bool replays = true;        // `replay: on`
   bool deduplicates = false;  // the upstream knows (lsid, txnNumber) again
-  bool own_number = false;    // the txnNumber is the proxy's: its client is told nothing of it
   bool backpressure = false;  // the client retries by itself what is answered as overloaded
   milliseconds memory{std::chrono::minutes(15)};  // so long it surely does so
 };

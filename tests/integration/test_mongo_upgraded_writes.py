@@ -146,18 +146,10 @@ def test_a_server_that_takes_no_number_is_asked_without_and_not_asked_again(mode
     client.saw_nothing()
 
 
-def test_behind_a_mongos_only_what_it_can_repeat_with_its_whole_answer_gets_a_number(start_holdfast):
+def test_a_mongos_that_would_repeat_it_by_itself_is_given_no_number(start_holdfast):
     with ModelSet("--members", 3, "--mongos", 1) as model:
         proxy = start_holdfast(f"mongodb://{model.mongos[0]}/", connection={"type": "mongodb"})
         client = WatchedClient(proxy.port, retryWrites=False)
         proxy.clients.append(client)
         client.collection.insert_one({"_id": "warm", "n": 0})
-        client.collection.insert_many([{"_id": "a"}, {"_id": "b"}])
-        client.collection.find_one_and_update({"_id": "warm"}, {"$inc": {"n": 1}}, projection={"n": True})
-        client.collection.find_one_and_update({"_id": "warm"}, {"$inc": {"n": 1}})
-        numbered = [each is not None for each in sessions_of(model)]
-        assert numbered[0] and numbered[-1] and not any(numbered[1:-1])
-        model.do("answer_instead", commands=["update"], times=1, form="close")
-        assert increment(client) == 1
-        assert n_of(model) == 3
-        client.saw_nothing()
+        assert sessions_of(model) == [None]

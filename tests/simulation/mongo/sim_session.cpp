@@ -69,7 +69,6 @@ void SimSession::perform() {
   auto settings = settings_.operation;
   settings.deduplicates = world_.members.deduplicates();
   settings.memory = world_.members.memory();
-  settings.own_number = run_->numbered != nullptr;
   run_->machine = std::make_unique<OperationMachine>(run_->command, run_->request.body, settings, run_->pinned, place.wrote);
   go_on(run_->machine->start(clock_.now()));
 }

@@ -149,17 +149,6 @@ TEST(MongoOperation, row_4_what_only_a_repetition_can_cause_is_outcome_unknown) 
   }
 }
 
-TEST(MongoOperation, row_4_what_a_mongos_repeats_with_a_number_of_ours_is_outcome_unknown) {
-  auto settings = Script::defaults();
-  settings.own_number = true;
-  for (const int code : {217, 225, 117, 40608, 40611}) {
-    Script script(numbered_write(), {}, true, settings);
-    EXPECT_EQ(script.start().member().reply(code).code(), 6) << code;
-    Script inner(numbered_write(), {}, true, settings);
-    EXPECT_EQ(inner.start().member().reply_with(write_reply(0, {code})).code(), 6) << code;
-  }
-}
-
 TEST(MongoOperation, row_4_a_batch_whose_second_answer_leaves_something_out_is_outcome_unknown) {
   auto batch = numbered_write(4);
   batch.ordered = false;
