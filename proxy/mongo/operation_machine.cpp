@@ -13,9 +13,16 @@ using wire::CommandKind;
 namespace code = wire::code;
 namespace label = wire::label;
 
-OperationMachine::OperationMachine(const wire::Command& command, std::string_view body, OperationSettings settings,
+namespace {
+
+/// Servers forget sessions after as long, and then execute anew what they do not know again.
+constexpr auto repetition_max = std::chrono::minutes(30);
+
+}  // namespace
+
+OperationMachine::OperationMachine(const wire::Command& command, const wire::Message& request, OperationSettings settings,
                                    std::optional<std::size_t> pinned, bool wrote)
-    : command_(command), body_(body), settings_(settings), pinned_(pinned), wrote_(wrote) {}
+    : command_(command), request_(request), settings_(settings), pinned_(pinned), wrote_(wrote) {}
 
 bool OperationMachine::is_statement_of_transaction() const {
   return command_.in_transaction && command_.kind != CommandKind::commit && command_.kind != CommandKind::abort;
@@ -55,15 +62,20 @@ OperationStep OperationMachine::start(SteadyTime now) {
 
 OperationStep OperationMachine::on_member(SteadyTime now) {
   Send send;
+  if (batch_) {
+    auto part = batch_->part();
+    send.body = std::move(part.body);
+    send.statements = part.statements;
+  }
   if (sends_ > 0 && command_.kind == CommandKind::commit && !broken("commit_majority")) {
     // Without w: majority a commit that was rolled back could be applied a second time (Transactions specification).
-    send.body = wire::body_of_repeated_commit(body_);
+    send.body = wire::body_of_repeated_commit(request_.body);
   } else if (sends_ > 0 && time_limit_) {
     const auto left = std::chrono::duration_cast<milliseconds>(*time_limit_ - now).count();
     if (left <= 0) return give_up();
-    send.body = wire::body_with_time_limit(body_, left);
+    send.body = wire::body_with_time_limit(send.body ? *send.body : request_.body, left);
   }
-  ++sends_;
+  if (sends_++ == 0) first_sent_ = now;
   return send;
 }
 
@@ -72,6 +84,7 @@ void OperationMachine::trouble(SteadyTime now) {
   if (std::exchange(troubled_, true) || ends_sessions()) return;
   deadline_ = now + settings_.hold_timeout;
   if (time_limit_) deadline_ = std::min(deadline_, *time_limit_);
+  if (command_.kind == CommandKind::write && sends_ > 0) deadline_ = std::min(deadline_, first_sent_ + repetition_max);
 }
 
 OperationStep OperationMachine::again(SteadyTime now) {
@@ -136,7 +149,7 @@ OperationStep OperationMachine::on_reply(const wire::Reply& reply, Replier repli
     verdict = wire::Verdict::unknown;
   }
   switch (verdict) {
-    case wire::Verdict::believed: return on_believed(reply);
+    case wire::Verdict::believed: return on_believed(reply, now);
     case wire::Verdict::not_executed: return on_not_executed(now);
     case wire::Verdict::unknown: return broken("interrupted") ? on_not_executed(now) : on_unknown(now);
     case wire::Verdict::try_again:
@@ -150,7 +163,7 @@ OperationStep OperationMachine::on_reply(const wire::Reply& reply, Replier repli
   return Forward{};
 }
 
-OperationStep OperationMachine::on_believed(const wire::Reply& reply) {
+OperationStep OperationMachine::on_believed(const wire::Reply& reply, SteadyTime now) {
   if (command_.kind == CommandKind::commit && reply.code == code::no_such_transaction &&
       (!wrote_ || broken("only_read"))) {
     // Nothing was changed, and what was read came from one snapshot: there is nothing left to commit.
@@ -165,10 +178,23 @@ OperationStep OperationMachine::on_believed(const wire::Reply& reply) {
   if (command_.kind != CommandKind::write) return Forward{};
   const bool repetition = code::is_caused_by_repetition(reply.code) || code::is_caused_by_repetition(reply.first_error_code);
   if (repetition && !broken("caused_by_repetition")) return outcome_unknown();
-  if (!wire::accounts_for_all(command_, reply) && !broken("accounts_for_all")) return outcome_unknown();
+  if (batch_) return on_part(reply, now);
+  if (!wire::accounts_for_all(command_, reply) && !broken("accounts_for_all")) {
+    batch_ = BatchRepeat::begin(request_, command_, reply);
+    return batch_ ? on_member(now) : outcome_unknown();
+  }
   // A server answers a repetition with the whole document, whatever `fields` says (SERVER-31242).
   if (command_.projects && reply.ok && !broken("projects")) return outcome_unknown();
   return Forward{};
+}
+
+/// What a part of a batch was answered. The connection is at hand, so that the next one goes out at once.
+OperationStep OperationMachine::on_part(const wire::Reply& reply, SteadyTime now) {
+  const auto heard = batch_->on_reply(reply);
+  if (heard == BatchRepeat::Heard::all) return Forward{batch_->take_answer()};
+  if (heard == BatchRepeat::Heard::unclear || now >= first_sent_ + repetition_max) return outcome_unknown();
+  troubled_ = false;  // it gets on: what goes wrong from here gets a wait of its own
+  return on_member(now);
 }
 
 Answer OperationMachine::error(int code, const std::string& message, std::initializer_list<std::string_view> labels) const {

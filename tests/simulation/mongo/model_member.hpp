@@ -19,6 +19,9 @@ namespace holdfast::simulation::mongo {
 
 namespace wire = ::holdfast::mongo;
 
+/// Of a document that no collection could take.
+inline constexpr int unfit_mark = -2;
+
 /// One entry of an oplog. Two members that have it share it.
 struct Entry {
   std::int64_t term = 0;
@@ -44,7 +47,8 @@ enum class Interruption {
 
 class Member {
  public:
-  Member(Clock& clock, std::size_t at, bool alone) : index(at), clock_(clock), standalone_(alone) {}
+  /// `old`: as before 5.0, where answers from history have flaws.
+  Member(Clock& clock, std::size_t at, bool alone, bool old) : index(at), clock_(clock), standalone_(alone), old_(old) {}
 
   struct Answer {
     std::string body;
@@ -95,6 +99,12 @@ class Member {
     int next = 1, left = 0;
   };
   Answer write(const wire::Message& request, const wire::Command& command, Interruption interruption);
+  /// What each statement came to, in the order in which it says so: how many documents, or why none.
+  struct Result {
+    int n = 0, code = 0;
+  };
+  std::vector<Result> execute(const wire::Message& request, const wire::Command& command, std::size_t end, const Record& known);
+  [[nodiscard]] Result execute_one(const std::vector<int>& marks, const wire::Command& command, std::size_t number);
   Answer other(const wire::Message& request, Interruption interruption);
   Answer find(const wire::Message& request, const wire::Command& command);
   Answer get_more(const wire::Command& command);
@@ -108,7 +118,7 @@ class Member {
   [[nodiscard]] std::size_t wait_of(const wire::Command& command) const { return command.majority && !standalone_ ? log.size() : 0; }
 
   Clock& clock_;
-  const bool standalone_;
+  const bool standalone_, old_;
   std::map<std::string, Record, std::less<>> sessions_;
   std::map<std::string, Open, std::less<>> open_;
   std::map<std::int64_t, Cursor> cursors_;

@@ -9,7 +9,9 @@
 #include <vector>
 
 #include "protocol/mongo/document.hpp"
+#include "protocol/mongo/frame.hpp"
 #include "protocol/mongo/reply.hpp"
+#include "tests/simulation/mongo/model_member.hpp"
 #include "tests/simulation/clock.hpp"
 
 namespace holdfast::simulation::mongo {
@@ -66,7 +68,8 @@ class SimClient {
   };
   using Then = std::function<void(const Reply&)>;
   struct Write {
-    std::string body;
+    std::string body, documents;  // the latter as a sequence of its own
+    std::string_view sequence;    // its name; empty: the statements are in the body
     std::vector<std::vector<int>> statements;
     bool ordered = true, multiple = false, numbered = false, majority = false, projects = false;
     int tries = 0;
@@ -79,7 +82,7 @@ class SimClient {
 
   void think();
   void act();
-  void ask(std::string body, Then then);
+  void ask(std::string body, Then then, const std::vector<wire::Sequence>& sequences = {});
   void tell(std::string body);
   [[nodiscard]] int new_mark();
   [[nodiscard]] wire::Writer command(std::string_view name);
@@ -88,6 +91,7 @@ class SimClient {
   static void check_reply(const Reply& reply);
 
   void write();
+  void add_statements(Write& write, wire::Writer& writer, bool inserts);
   void write_many();
   void write_and_tell();
   void send_write(Write write);

@@ -129,10 +129,12 @@ void SimWorld::check_end() {
     totals_.transactions += one.transactions;
     totals_.reads += one.reads;
     totals_.repeated += pairs_[i].session->repeated();
+    totals_.answered_by_parts += pairs_[i].session->answered_by_parts();
   }
   for (const auto& session : left_) {
     EXPECT_TRUE(!session->busy() || testing::Test::HasFailure()) << "a client that has gone left something behind: " << session->state();
     totals_.repeated += session->repeated();
+    totals_.answered_by_parts += session->answered_by_parts();
   }
   if (testing::Test::HasFailure()) return;
   const auto& rows = servers_.set.primary()->rows;

@@ -63,7 +63,7 @@ void SimSession::begin(std::string frame) {
   run_->pinned = place.member;
   auto settings = settings_.operation;
   settings.deduplicates = world_.members.deduplicates();
-  run_->machine = std::make_unique<OperationMachine>(run_->command, run_->request.body, settings, run_->pinned, place.wrote);
+  run_->machine = std::make_unique<OperationMachine>(run_->command, run_->request, settings, run_->pinned, place.wrote);
   go_on(run_->machine->start(clock_.now()));
 }
 
@@ -176,7 +176,8 @@ void SimSession::on(const step::Send& sent) {
   auto bytes = run_->frame;
   if (sent.body || (run_->request.flags & own_flags) != 0) {
     const std::string_view body = sent.body ? std::string_view(*sent.body) : run_->request.body;
-    bytes = wire::make_message(run_->request.header.request_id, 0, run_->request.flags & ~own_flags, body, run_->request.sequences);
+    const auto sequences = sent.statements ? std::vector{*sent.statements} : run_->request.sequences;
+    bytes = wire::make_message(run_->request.header.request_id, 0, run_->request.flags & ~own_flags, body, sequences);
   }
   auto& link = *run_->link;
   world_.places.note_sent(run_->command, user_, link.member, clock_.now());
@@ -211,15 +212,18 @@ void SimSession::on_reply(const std::string& frame, std::int64_t term) {
   if (std::holds_alternative<step::Forward>(next)) {
     world_.places.note_reply(run_->command, reply, run_->last_member, clock_.now());
     world_.check_forwarded(run_->command, reply, run_->last_member, term);
-  } else {
+  } else if (!std::holds_alternative<step::Send>(next)) {
     world_.backend_lost();
   }
   go_on(std::move(next));
 }
 
-void SimSession::on(const step::Forward&) {
+void SimSession::on(const step::Forward& forward) {
   if (run_->machine->sends() > 1) ++repeated_;
-  if ((run_->request.flags & wire::flag::more_to_come) == 0 && !gone_) to_client_(run_->reply);
+  if (forward.body) ++answered_by_parts_;
+  if ((run_->request.flags & wire::flag::more_to_come) == 0 && !gone_) {
+    to_client_(forward.body ? wire::make_answer(1, run_->request, *forward.body) : run_->reply);
+  }
   finish();
 }
 

@@ -18,6 +18,7 @@ TEST(MongoSimulation, keeps_its_promises_with_every_seed) {
     totals.reads += one.reads;
     totals.losses += one.losses;
     totals.repeated += one.repeated;
+    totals.answered_by_parts += one.answered_by_parts;
     totals.elections += one.elections;
     totals.rolled_back += one.rolled_back;
   });
@@ -26,7 +27,7 @@ TEST(MongoSimulation, keeps_its_promises_with_every_seed) {
   std::cout << count << " seeds from " << first << ": " << totals.elections << " elections, " << totals.losses << " losses, "
             << totals.acknowledged << " marks acknowledged, " << totals.rolled_back << " of them rolled back, " << totals.never_ran
             << " never ran, " << totals.unknown << " unknown, " << totals.transactions << " transactions, " << totals.reads << " reads, "
-            << totals.repeated << " requests sent again\n";
+            << totals.repeated << " requests sent again, " << totals.answered_by_parts << " batches answered by parts\n";
   if (count < 100) return;
   // A simulation in which nothing happens proves nothing.
   EXPECT_GT(totals.losses, static_cast<long>(count));
@@ -36,6 +37,7 @@ TEST(MongoSimulation, keeps_its_promises_with_every_seed) {
   EXPECT_GT(totals.never_ran, 0);
   EXPECT_GT(totals.transactions, static_cast<long>(count) / 2);
   EXPECT_GT(totals.rolled_back, 0);
+  EXPECT_GT(totals.answered_by_parts, 0);
 }
 
 }  // namespace

@@ -134,17 +134,6 @@ TEST(MongoOperation, row_4_what_only_a_repetition_can_cause_is_outcome_unknown) 
   }
 }
 
-TEST(MongoOperation, row_4_a_batch_whose_second_answer_leaves_something_out_is_outcome_unknown) {
-  auto batch = numbered_write(4);
-  batch.ordered = false;
-  Script script(batch);
-  EXPECT_EQ(script.start().member().lost().member().reply_with(write_reply(3, {})).code(), 6);
-  Script whole(batch);
-  EXPECT_TRUE(whole.start().member().lost().member().reply_with(write_reply(4, {})).forwards());
-  Script first(batch);
-  EXPECT_TRUE(first.start().member().reply_with(write_reply(3, {})).forwards()) << "the first answer is the answer";
-}
-
 TEST(MongoOperation, row_4_a_projection_is_not_trusted_to_a_repetition) {
   auto command = numbered_write();
   command.projects = true;
