@@ -126,20 +126,32 @@ Verdict judge(const Command& command, const Reply& reply) {
   return Verdict::believed;
 }
 
-bool accounts_for(const Command& command, std::size_t statements, const Reply& reply) {
+namespace {
+
+bool counts_all(const Command& command, std::size_t statements, const Reply& reply) {
   const auto n = static_cast<std::size_t>(std::max<std::int64_t>(0, reply.n));
-  const bool inserts = command.name == "insert";
-  // An update or delete of a single statement may match nothing.
-  if (statements == 1) return n + reply.write_errors == 1 || (n + reply.write_errors == 0 && !inserts);
   // An ordered batch ends at its first error.
   if (command.ordered && reply.write_errors > 0) return n == reply.first_error_index;
-  if (n + reply.write_errors != statements) return false;
+  return n + reply.write_errors == statements;
+}
+
+}  // namespace
+
+bool accounts_for(const Command& command, std::size_t statements, const Reply& reply) {
+  const bool inserts = command.name == "insert";
+  // An update or delete of a single statement may match nothing.
+  if (statements == 1) return counts_all(command, 1, reply) || (reply.n == 0 && reply.write_errors == 0 && !inserts);
+  if (!counts_all(command, statements, reply)) return false;
   // Before 5.0 an insert counts what it has in its history first, so that errors stand in the wrong places.
-  return reply.write_errors == 0 || !inserts || reply.known_again;
+  return command.ordered || reply.write_errors == 0 || !inserts || reply.known_again;
 }
 
 bool accounts_for_all(const Command& command, const Reply& reply) {
   return !reply.ok || command.statements <= 1 || accounts_for(command, command.statements, reply);
+}
+
+bool leaves_documents_out(const Command& command, const Reply& reply) {
+  return command.name == "insert" && reply.ok && command.statements > 1 && !counts_all(command, command.statements, reply);
 }
 
 std::string error_body(const Error& error) {

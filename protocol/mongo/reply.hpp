@@ -49,6 +49,8 @@ enum class Verdict {
 [[nodiscard]] bool accounts_for(const Command& command, std::size_t statements, const Reply& reply);
 /// The same for the whole command. A failure at the root speaks for all.
 [[nodiscard]] bool accounts_for_all(const Command& command, const Reply& reply);
+/// Does an answer to an insert leave documents out? Then it is one to a repetition, whoever repeated.
+[[nodiscard]] bool leaves_documents_out(const Command& command, const Reply& reply);
 
 struct Error {
   int code = 0;

@@ -169,7 +169,9 @@ OperationStep OperationMachine::on_believed(const wire::Reply& reply, SteadyTime
     // Nothing was changed, and what was read came from one snapshot: there is nothing left to commit.
     return Answer{wire::ok_body()};
   }
-  if (!unknown_) return Forward{};
+  // A mongos repeats by itself, and the client may have done so over another connection.
+  const bool of_repetition = may_repeat() && wire::leaves_documents_out(command_, reply) && !broken("repeated_elsewhere");
+  if (!unknown_ && !of_repetition) return Forward{};
   if (command_.kind == CommandKind::abort &&
       (reply.code == code::no_such_transaction || reply.code == code::transaction_committed)) {
     return Answer{wire::ok_body()};
@@ -180,6 +182,7 @@ OperationStep OperationMachine::on_believed(const wire::Reply& reply, SteadyTime
   if (repetition && !broken("caused_by_repetition")) return outcome_unknown();
   if (batch_) return on_part(reply, now);
   if (!wire::accounts_for_all(command_, reply) && !broken("accounts_for_all")) {
+    unknown_ = true;
     batch_ = BatchRepeat::begin(request_, command_, reply);
     return batch_ ? on_member(now) : outcome_unknown();
   }

@@ -109,6 +109,19 @@ def test_deletes_that_match_nothing_are_told(model, watched, loss):
     watched.saw_nothing()
 
 
+def test_a_mongos_that_repeats_by_itself_leaves_nothing_out(start_holdfast):
+    with ModelSet("--members", 3, "--mongos", 1) as model:
+        proxy = start_holdfast("mongodb://" + model.mongos[0], connection={"type": "mongodb"})
+        watched = WatchedClient(proxy.port)
+        proxy.clients.append(watched)
+        model.do("answer_instead", commands=["insert"], form="close")
+        documents = [{"_id": name} for name in ("a", "b", "a", "c")]
+        assert failed(lambda: watched.collection.insert_many(documents, ordered=False)) == (3, [(2, 11000)])
+        assert set(stored(model)) == {"a", "b", "c"}
+        watched.saw_nothing()
+        assert "Traceback" not in model.problems, model.problems
+
+
 def test_a_long_batch_is_asked_for_by_halves(model, watched):
     documents = [{"_id": f"d{number}" if number != 300 else "warm"} for number in range(1000)]
     model.do("answer_instead", commands=["insert"], form="close")

@@ -96,6 +96,7 @@ void SimClient::write() {
   one.projects = modifies && clock_.chance(50);
   const auto count = modifies || clock_.chance(50) ? 1 : 2 + clock_.pick(5);
   const bool updates = dice >= 5 && !modifies;
+  one.inserts = dice < 5;
   for (std::uint64_t i = 0; i < count; ++i) {
     const bool fails = count > 1 && clock_.chance(25), matches_nothing = count > 1 && updates && clock_.chance(25);
     one.statements.push_back({fails ? (clock_.chance(15) && !updates ? unfit_mark : -1) : matches_nothing ? 0 : new_mark()});
@@ -106,7 +107,7 @@ void SimClient::write() {
     writer.int32("mark0", one.statements[0][0]);
     if (one.projects) writer.document("fields", Writer().int32("mark", 1).finish());
   } else {
-    add_statements(one, writer, !updates);
+    add_statements(one, writer);
   }
   add_session(writer, one.numbered);
   add_concern(writer, one.majority);
@@ -116,7 +117,7 @@ void SimClient::write() {
 }
 
 /// In the body or behind it, and now and then under numbers of the client's own.
-void SimClient::add_statements(Write& write, Writer& writer, bool inserts) {
+void SimClient::add_statements(Write& write, Writer& writer) {
   Writer list, numbers;
   const auto count = write.statements.size();
   for (std::size_t i = 0; i < count; ++i) {
@@ -126,7 +127,7 @@ void SimClient::add_statements(Write& write, Writer& writer, bool inserts) {
     numbers.int32(std::to_string(i), static_cast<std::int32_t>(2 * (count - i)));
     write.documents += statement;
   }
-  const auto key = inserts ? "documents" : "updates";
+  const auto key = write.inserts ? "documents" : "updates";
   if (clock_.chance(50)) {
     write.sequence = key;
   } else {

@@ -71,7 +71,7 @@ class SimClient {
     std::string body, documents;  // the latter as a sequence of its own
     std::string_view sequence;    // its name; empty: the statements are in the body
     std::vector<std::vector<int>> statements;
-    bool ordered = true, multiple = false, numbered = false, majority = false, projects = false;
+    bool ordered = true, inserts = false, multiple = false, numbered = false, majority = false, projects = false;
     int tries = 0;
   };
   struct Transaction {
@@ -91,7 +91,7 @@ class SimClient {
   static void check_reply(const Reply& reply);
 
   void write();
-  void add_statements(Write& write, wire::Writer& writer, bool inserts);
+  void add_statements(Write& write, wire::Writer& writer);
   void write_many();
   void write_and_tell();
   void send_write(Write write);

@@ -103,8 +103,10 @@ void SimClient::on_written(const Write& write, const Reply& reply) {
     if (reached && marks.front() > 0) good += marks.size();
     for (const int mark : marks) believe(mark, reached ? acknowledged : Belief::never_ran);
   }
-  if (fields.has_n && exact) {
-    EXPECT_EQ(failed_in(reply.body), bad) << "the errors of a batch";
+  if (fields.has_n && (exact || write.inserts)) {
+    const auto failed = failed_in(reply.body);
+    EXPECT_EQ(failed.size(), bad.size()) << "the errors of a batch";
+    EXPECT_TRUE(!exact || failed == bad) << "their places";
     EXPECT_EQ(static_cast<std::size_t>(fields.n), good) << "the documents of a batch";
   }
 }

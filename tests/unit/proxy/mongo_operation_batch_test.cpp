@@ -25,10 +25,11 @@ class BatchScript : public Script {
 };
 
 TEST(MongoOperationBatch, the_first_answer_is_the_answer_and_a_second_one_that_accounts_for_all) {
-  const auto batch = Batch("insert", 4).unordered();
-  BatchScript first(batch);
-  EXPECT_TRUE(first.member().reply_with(answer(3)).forwards());
-  BatchScript second(batch);
+  BatchScript first(Batch("update", 4));
+  EXPECT_TRUE(first.member().reply_with(answer(3)).forwards()) << "one matched nothing";
+  BatchScript misplaced(Batch("insert", 4).unordered());
+  EXPECT_TRUE(misplaced.member().reply_with(answer(3, {{2, 11000}})).forwards()) << "the first answer is right about places";
+  BatchScript second(Batch("insert", 4).unordered());
   EXPECT_TRUE(second.member().lost().member().reply_with(answer(4)).forwards());
   EXPECT_FALSE(std::get<operation_step::Forward>(second.step).body) << "as it came";
 }
@@ -46,6 +47,23 @@ TEST(MongoOperationBatch, what_a_second_answer_leaves_out_is_asked_for_over_the_
   ASSERT_TRUE(script.reply_with(answer(1)).forwards());
   EXPECT_EQ(wire::read_reply(script.told()).n, 3);
   EXPECT_EQ(errors_of(script.told()), (Places{{2, 11000}}));
+}
+
+TEST(MongoOperationBatch, a_first_answer_that_leaves_documents_out_is_one_to_a_repetition_of_somebody_elses) {
+  BatchScript script(Batch("insert", 2).unordered());
+  ASSERT_TRUE(script.member().reply_with(answer(1)).sends());
+  EXPECT_EQ(script.asks_for(), (Numbers{0}));
+  script.reply_with(answer(0, {{0, 11000}})).reply_with(answer(1));
+  ASSERT_TRUE(script.forwards());
+  EXPECT_EQ(errors_of(script.told()), (Places{{0, 11000}}));
+  BatchScript lost(Batch("insert", 2).unordered());
+  lost.member().reply_with(answer(1)).lost();
+  EXPECT_EQ(lost.refused().code(), 6) << "not told as never executed";
+  auto settings = Script::defaults();
+  settings.deduplicates = false;
+  const Batch batch = Batch("insert", 2).unordered();
+  Script alone(batch.message, batch.command, settings);
+  EXPECT_TRUE(alone.start().member().reply_with(answer(1)).forwards()) << "its server knows nothing again";
 }
 
 TEST(MongoOperationBatch, errors_in_places_that_may_be_wrong_are_asked_for) {
