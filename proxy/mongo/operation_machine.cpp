@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "protocol/mongo/projection.hpp"
 #include "proxy/mutation.hpp"
 
 namespace holdfast::proxy::mongo {
@@ -186,8 +187,12 @@ OperationStep OperationMachine::on_believed(const wire::Reply& reply, SteadyTime
     batch_ = BatchRepeat::begin(request_, command_, reply);
     return batch_ ? on_member(now) : outcome_unknown();
   }
-  // A server answers a repetition with the whole document, whatever `fields` says (SERVER-31242).
-  if (command_.projects && reply.ok && !broken("projects")) return outcome_unknown();
+  if (command_.projects && reply.ok && !broken("projects")) {
+    // A server answers a repetition with the whole document, whatever `fields` says (SERVER-31242).
+    const auto fields = wire::find(request_.body, "fields");
+    auto projected = fields ? wire::with_projected_value(reply.body, fields->bytes) : std::nullopt;
+    return projected ? OperationStep(Forward{std::move(projected)}) : outcome_unknown();
+  }
   return Forward{};
 }
 

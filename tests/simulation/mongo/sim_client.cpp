@@ -105,7 +105,7 @@ void SimClient::write() {
   auto writer = command(name);
   if (modifies) {
     writer.int32("mark0", one.statements[0][0]);
-    if (one.projects) writer.document("fields", Writer().int32("mark", 1).finish());
+    if (one.projects) writer.document("fields", Writer().int32("m", 1).finish());
   } else {
     add_statements(one, writer);
   }

@@ -92,6 +92,7 @@ void SimClient::on_written(const Write& write, const Reply& reply) {
   // What a driver repeats itself is answered from the server's history, with the flaws of that.
   const bool exact = write.tries == 1;
   if (const auto value = wire::find(reply.body, "value"); value && write.projects && exact) {
+    EXPECT_TRUE(wire::find(value->bytes, "m")) << "findAndModify leaves out what was asked for";
     EXPECT_FALSE(wire::find(value->bytes, "secret")) << "findAndModify gives fields that were not asked for";
   }
   std::size_t good = 0;

@@ -220,7 +220,7 @@ void SimSession::on_reply(const std::string& frame, std::int64_t term) {
 
 void SimSession::on(const step::Forward& forward) {
   if (run_->machine->sends() > 1) ++repeated_;
-  if (forward.body) ++answered_by_parts_;
+  if (forward.body && run_->command.statements > 1) ++answered_by_parts_;
   if ((run_->request.flags & wire::flag::more_to_come) == 0 && !gone_) {
     to_client_(forward.body ? wire::make_answer(1, run_->request, *forward.body) : run_->reply);
   }
