@@ -40,7 +40,8 @@ bool may_shift_numbers(const wire::Command& command, const wire::Reply& whole) {
 }  // namespace
 
 std::optional<BatchRepeat> BatchRepeat::begin(const wire::Message& request, const wire::Command& command, const wire::Reply& whole) {
-  if (!wire::is_deduplicated(command) || command.statements < 2 || (may_shift_numbers(command, whole) && !broken("shifted_numbers"))) return std::nullopt;
+  if (!wire::is_deduplicated(command) || command.statements < 2) return std::nullopt;
+  if (may_shift_numbers(command, whole) && !broken("shifted_numbers")) return std::nullopt;
   BatchRepeat made(request, command);
   if (!made.read_statements() || !made.read_numbers()) return std::nullopt;
   const auto half = command.statements / 2;
