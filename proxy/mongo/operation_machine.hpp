@@ -40,7 +40,7 @@ struct Use { std::size_t member; SteadyTime deadline; };
 /// The request goes out, over the connection that is at hand: with this body, and these statements in place of its sequences, where
 /// there are any, else as the client wrote it. Then on_reply, or on_lost.
 struct Send { std::optional<std::string> body; std::optional<wire::Sequence> statements; };
-/// The client gets the reply: as it came, or this body that was put together of several replies.
+/// The client gets the reply: as it came, or with this body in its place.
 struct Forward { std::optional<std::string> body; };
 /// The client gets this body; w: 0 gets nothing.
 struct Answer {
