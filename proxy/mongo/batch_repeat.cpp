@@ -105,7 +105,9 @@ BatchRepeat::Part BatchRepeat::part() const {
   const auto key = wire::statements_key(command_->name);
   Writer writer, numbers;
   static_cast<void>(wire::for_each(request_->body, [&](const Element& field) {
-    if (field.key != key && field.key != "stmtId" && field.key != "stmtIds") writer.raw(field.raw);
+    const bool replaced = field.key == key || field.key == "stmtId" || field.key == "stmtIds";
+    // The numbers are in no version of the Stable API.
+    if (!replaced && field.key != "apiStrict") writer.raw(field.raw);
     return true;
   }));
   for (auto i = range.first; i < range.last; ++i) {

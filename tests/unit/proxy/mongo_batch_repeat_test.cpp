@@ -64,6 +64,12 @@ TEST(MongoBatchRepeat, the_statements_keep_the_numbers_that_the_client_gave_them
   EXPECT_EQ(counted.numbers(), (Numbers{21, 22}));
 }
 
+TEST(MongoBatchRepeat, a_client_that_keeps_to_the_stable_api_gets_its_answer_too) {
+  Asked asked(Batch("insert", 2).with(wire::Writer().text("apiVersion", "1").boolean("apiStrict", true).finish()));
+  EXPECT_TRUE(wire::find(asked.repeat->part().body, "apiVersion"));
+  EXPECT_FALSE(wire::find(asked.repeat->part().body, "apiStrict"));
+}
+
 TEST(MongoBatchRepeat, nothing_follows_the_first_error_of_an_ordered_batch) {
   Asked asked(Batch("update", 4));
   EXPECT_EQ(asked.hear(answer(1)), Heard::more);
