@@ -2,7 +2,8 @@ set(here ${CMAKE_CURRENT_LIST_DIR}/mongo)
 
 # Sans-io: what becomes of one command, and what the members say together.
 holdfast_library(mongo_operation_machine
-  SOURCES ${here}/operation_machine.cpp ${here}/places.cpp ${here}/members.cpp ${here}/topology.cpp ${here}/selection.cpp ${here}/numbering.cpp
+  SOURCES ${here}/operation_machine.cpp ${here}/batch_repeat.cpp ${here}/places.cpp ${here}/members.cpp ${here}/topology.cpp ${here}/selection.cpp
+          ${here}/numbering.cpp
   PUBLIC holdfast_mongo_codec holdfast_upstream_machine holdfast_config)
 holdfast_mutable_library(mongo_operation_machine)
 

@@ -96,13 +96,6 @@ void read_statement(std::string_view name, std::string_view statement, Command& 
   if (walk != Walk::complete || (deletes && !limited)) into.multiple = true;
 }
 
-constexpr std::string_view statements_key(std::string_view name) {
-  if (name == "insert") return "documents";
-  if (name == "update") return "updates";
-  if (name == "delete") return "deletes";
-  return name == "bulkWrite" ? "ops" : "";
-}
-
 void read_statements(const Message& message, Command& into) {
   const auto key = statements_key(into.name);
   if (key.empty()) {  // findAndModify
@@ -204,6 +197,13 @@ bool all_take_numbers(const Message& message) {
 }
 
 }  // namespace
+
+std::string_view statements_key(std::string_view name) {
+  if (name == "insert") return "documents";
+  if (name == "update") return "updates";
+  if (name == "delete") return "deletes";
+  return name == "bulkWrite" ? "ops" : "";
+}
 
 ReadPreference read_preference(std::string_view document) {
   ReadPreference into;

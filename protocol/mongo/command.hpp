@@ -65,6 +65,9 @@ struct Command {
 /// Never fails: what cannot be read is a command of kind `other`, and its server says what is wrong with it.
 [[nodiscard]] Command read_command(const Message& message);
 
+/// The field that holds the statements of an insert, update, delete or bulkWrite; empty for any other command.
+[[nodiscard]] std::string_view statements_key(std::string_view name);
+
 /// May the same bytes be sent again after an unknown outcome, where the server deduplicates by (lsid, txnNumber)?
 [[nodiscard]] inline bool is_deduplicated(const Command& command) {
   return command.kind == CommandKind::write && command.transaction_number && !command.session.empty() &&

@@ -54,6 +54,7 @@ bool read_field(const Element& field, Reply& into) {
     into.has_n = true;
     into.n = field.integer;
   }
+  if (key == "retriedStmtIds") into.known_again = true;
   if (key == "writeErrors" && field.kind == Kind::array) return read_write_errors(field.bytes, into);
   if (key == "writeConcernError" && field.kind == Kind::document) {
     if (const auto code = find(field.bytes, "code")) into.write_concern_code = code_of(*code);
@@ -86,6 +87,7 @@ Verdict judge_state_change(const Command& command, const Reply& reply) {
 
 Reply read_reply(std::string_view body) {
   Reply reply;
+  reply.body = body;
   bool inner = true;
   const auto walk = for_each(body, [&](const Element& field) {
     inner = inner && read_field(field, reply);
@@ -128,12 +130,32 @@ bool refuses_number(const Reply& reply) {
   return code::refuses_number(reply.code) || (reply.ok && reply.n == 0 && code::refuses_number(reply.first_error_code));
 }
 
-bool accounts_for_all(const Command& command, const Reply& reply) {
-  if (!reply.ok || command.statements <= 1) return true;
+namespace {
+
+bool counts_all(const Command& command, std::size_t statements, const Reply& reply) {
   const auto n = static_cast<std::size_t>(std::max<std::int64_t>(0, reply.n));
   // An ordered batch ends at its first error.
   if (command.ordered && reply.write_errors > 0) return n == reply.first_error_index;
-  return n + reply.write_errors == command.statements;
+  return n + reply.write_errors == statements;
+}
+
+}  // namespace
+
+bool accounts_for(const Command& command, std::size_t statements, const Reply& reply) {
+  const bool inserts = command.name == "insert";
+  // An update or delete of a single statement may match nothing.
+  if (statements == 1) return counts_all(command, 1, reply) || (reply.n == 0 && reply.write_errors == 0 && !inserts);
+  if (!counts_all(command, statements, reply)) return false;
+  // Before 5.0 an insert counts what it has in its history first, so that errors stand in the wrong places.
+  return command.ordered || reply.write_errors == 0 || !inserts || reply.known_again;
+}
+
+bool accounts_for_all(const Command& command, const Reply& reply) {
+  return !reply.ok || command.statements <= 1 || accounts_for(command, command.statements, reply);
+}
+
+bool leaves_documents_out(const Command& command, const Reply& reply) {
+  return command.name == "insert" && reply.ok && command.statements > 1 && !counts_all(command, command.statements, reply);
 }
 
 std::string error_body(const Error& error) {

@@ -14,6 +14,7 @@ namespace holdfast::mongo {
 
 /// The fields of a reply that anything acts on. Views point into the reply.
 struct Reply {
+  std::string_view body;             // all of it
   bool readable = false;
   bool ok = false;
   int code = 0;                      // at the root, of a failure
@@ -25,6 +26,7 @@ struct Reply {
   std::size_t write_errors = 0;
   std::size_t first_error_index = 0; // of writeErrors
   int first_error_code = 0;
+  bool known_again = false;          // retriedStmtIds, of 5.0 and newer: some statements were answered from history
   int inner_state_change = 0;        // the first such code in writeErrors or writeConcernError
   int inner_network_code = 0;        // the first in writeErrors by which a mongos tells that it lost a shard, or found none
   std::optional<std::int64_t> cursor;
@@ -46,9 +48,12 @@ enum class Verdict {
 /// Was the command's txnNumber refused, and nothing executed? A mongos tells that of its shards in writeErrors.
 [[nodiscard]] bool refuses_number(const Reply& reply);
 
-/// Does the second answer to a batch account for every one of its documents? Servers then and now leave out errors that
-/// they gave the first time.
+/// Does the answer to a repetition of `statements` of a batch say of every one what became of it, and of none what became of another?
+[[nodiscard]] bool accounts_for(const Command& command, std::size_t statements, const Reply& reply);
+/// The same for the whole command. A failure at the root speaks for all.
 [[nodiscard]] bool accounts_for_all(const Command& command, const Reply& reply);
+/// Does an answer to an insert leave documents out? Then it is one to a repetition, whoever repeated.
+[[nodiscard]] bool leaves_documents_out(const Command& command, const Reply& reply);
 
 struct Error {
   int code = 0;

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "protocol/mongo/projection.hpp"
 #include "proxy/mutation.hpp"
 
 namespace holdfast::proxy::mongo {
@@ -13,9 +14,9 @@ using wire::CommandKind;
 namespace code = wire::code;
 namespace label = wire::label;
 
-OperationMachine::OperationMachine(const wire::Command& command, std::string_view body, OperationSettings settings,
+OperationMachine::OperationMachine(const wire::Command& command, const wire::Message& request, OperationSettings settings,
                                    std::optional<std::size_t> pinned, bool wrote)
-    : command_(command), body_(body), settings_(settings), pinned_(pinned), wrote_(wrote) {}
+    : command_(command), request_(request), settings_(settings), pinned_(pinned), wrote_(wrote) {}
 
 bool OperationMachine::is_statement_of_transaction() const {
   return command_.in_transaction && command_.kind != CommandKind::commit && command_.kind != CommandKind::abort;
@@ -57,13 +58,18 @@ OperationStep OperationMachine::start(SteadyTime now) {
 
 OperationStep OperationMachine::on_member(SteadyTime now) {
   Send send;
+  if (batch_) {
+    auto part = batch_->part();
+    send.body = std::move(part.body);
+    send.statements = part.statements;
+  }
   if (sends_ > 0 && command_.kind == CommandKind::commit && !broken("commit_majority")) {
     // Without w: majority a commit that was rolled back could be applied a second time (Transactions specification).
-    send.body = wire::body_of_repeated_commit(body_);
+    send.body = wire::body_of_repeated_commit(request_.body);
   } else if (sends_ > 0 && time_limit_) {
     const auto left = std::chrono::duration_cast<milliseconds>(*time_limit_ - now).count();
     if (left <= 0) return give_up();
-    send.body = wire::body_with_time_limit(body_, left);
+    send.body = wire::body_with_time_limit(send.body ? *send.body : request_.body, left);
   }
   ++sends_;
   if (!first_sent_) first_sent_ = now;
@@ -151,7 +157,7 @@ OperationStep OperationMachine::on_reply(const wire::Reply& reply, Replier repli
     verdict = wire::Verdict::unknown;
   }
   switch (verdict) {
-    case wire::Verdict::believed: return on_believed(reply);
+    case wire::Verdict::believed: return on_believed(reply, now);
     case wire::Verdict::not_executed: return on_not_executed(now);
     case wire::Verdict::unknown: return broken("interrupted") ? on_not_executed(now) : on_unknown(now);
     case wire::Verdict::try_again:
@@ -162,13 +168,15 @@ OperationStep OperationMachine::on_reply(const wire::Reply& reply, Replier repli
   return Forward{};
 }
 
-OperationStep OperationMachine::on_believed(const wire::Reply& reply) {
+OperationStep OperationMachine::on_believed(const wire::Reply& reply, SteadyTime now) {
   if (command_.kind == CommandKind::commit && reply.code == code::no_such_transaction &&
       (!wrote_ || broken("only_read"))) {
     // Nothing was changed, and what was read came from one snapshot: there is nothing left to commit.
     return Answer{wire::ok_body()};
   }
-  if (!unknown_) return Forward{};
+  // A mongos repeats by itself, and the client may have done so over another connection.
+  const bool of_repetition = may_repeat() && wire::leaves_documents_out(command_, reply) && !broken("repeated_elsewhere");
+  if (!unknown_ && !of_repetition) return Forward{};
   if (command_.kind == CommandKind::abort &&
       (reply.code == code::no_such_transaction || reply.code == code::transaction_committed)) {
     return Answer{wire::ok_body()};
@@ -179,10 +187,28 @@ OperationStep OperationMachine::on_believed(const wire::Reply& reply) {
   if (repetition && !broken("caused_by_repetition")) return outcome_unknown();
   // The first time it may have been taken: collections are dropped and made anew as others.
   if (wire::refuses_number(reply) && !broken("refused_again")) return outcome_unknown();
-  if (!wire::accounts_for_all(command_, reply) && !broken("accounts_for_all")) return outcome_unknown();
-  // A server answers a repetition with the whole document, whatever `fields` says (SERVER-31242).
-  if (command_.projects && reply.ok && !broken("projects")) return outcome_unknown();
+  if (batch_) return on_part(reply, now);
+  if (!wire::accounts_for_all(command_, reply) && !broken("accounts_for_all")) {
+    unknown_ = true;
+    batch_ = BatchRepeat::begin(request_, command_, reply);
+    return batch_ ? on_member(now) : outcome_unknown();
+  }
+  if (command_.projects && reply.ok && !broken("projects")) {
+    // A server answers a repetition with the whole document, whatever `fields` says (SERVER-31242).
+    const auto fields = wire::find(request_.body, "fields");
+    auto projected = fields ? wire::with_projected_value(reply.body, fields->bytes) : std::nullopt;
+    return projected ? OperationStep(Forward{std::move(projected)}) : outcome_unknown();
+  }
   return Forward{};
+}
+
+/// What a part of a batch was answered. The connection is at hand, so that the next one goes out at once.
+OperationStep OperationMachine::on_part(const wire::Reply& reply, SteadyTime now) {
+  const auto heard = batch_->on_reply(reply);
+  if (heard == BatchRepeat::Heard::all) return Forward{batch_->take_answer()};
+  if (heard == BatchRepeat::Heard::unclear || now >= *first_sent_ + settings_.memory) return outcome_unknown();
+  troubled_ = false;  // it gets on: what goes wrong from here gets a wait of its own
+  return on_member(now);
 }
 
 Answer OperationMachine::error(int code, const std::string& message, std::initializer_list<std::string_view> labels) const {

@@ -3,6 +3,8 @@
 //
 //   start ──► select ──► send ──► forward            a reply that is believed
 //               ▲          │
+//               │      ▲   │
+//               │      └───┤ the next part of a batch that was interrupted
 //               └──────────┤ not sent, not executed, or the same bytes may be sent again
 //                          └────► answer             an error of ours: the outcome is unknown, or the wait is over
 #pragma once
@@ -15,6 +17,7 @@
 
 #include "protocol/mongo/command.hpp"
 #include "protocol/mongo/reply.hpp"
+#include "proxy/mongo/batch_repeat.hpp"
 #include "proxy/upstream_machine.hpp"
 
 namespace holdfast::proxy::mongo {
@@ -35,10 +38,11 @@ namespace operation_step {
 struct Select { SteadyTime deadline; bool ask_first; };
 /// A connection to this very member. Then on_member, or on_unreachable.
 struct Use { std::size_t member; SteadyTime deadline; };
-/// The request goes out: with this body where there is one, else as the client wrote it. Then on_reply, or on_lost.
-struct Send { std::optional<std::string> body; };
-/// The client gets the reply as it came.
-struct Forward {};
+/// The request goes out, over the connection that is at hand: with this body, and these statements in place of its sequences, where
+/// there are any, else as the client wrote it. Then on_reply, or on_lost.
+struct Send { std::optional<std::string> body; std::optional<wire::Sequence> statements; };
+/// The client gets the reply: as it came, or with this body in its place.
+struct Forward { std::optional<std::string> body; };
 /// The client gets this body; w: 0 gets nothing.
 struct Answer {
   std::string body;
@@ -51,8 +55,8 @@ using OperationStep = std::variant<operation_step::Select, operation_step::Use, 
 class OperationMachine {
  public:
   /// `pinned`: the member that has the cursor or the transaction. `wrote`: the transaction has changed something, or that is
-  /// not known. `body` and `command` outlive this.
-  OperationMachine(const wire::Command& command, std::string_view body, OperationSettings settings,
+  /// not known. `command` and `request` outlive this.
+  OperationMachine(const wire::Command& command, const wire::Message& request, OperationSettings settings,
                    std::optional<std::size_t> pinned, bool wrote);
 
   [[nodiscard]] OperationStep start(SteadyTime now);
@@ -80,7 +84,8 @@ class OperationMachine {
   [[nodiscard]] OperationStep again(SteadyTime now);
   [[nodiscard]] OperationStep on_unknown(SteadyTime now);
   [[nodiscard]] OperationStep on_not_executed(SteadyTime now);
-  [[nodiscard]] OperationStep on_believed(const wire::Reply& reply);
+  [[nodiscard]] OperationStep on_believed(const wire::Reply& reply, SteadyTime now);
+  [[nodiscard]] OperationStep on_part(const wire::Reply& reply, SteadyTime now);
   [[nodiscard]] OperationStep give_up();
   [[nodiscard]] OperationStep transaction_lost() const;
   [[nodiscard]] OperationStep cursor_lost() const;
@@ -90,7 +95,7 @@ class OperationMachine {
   void trouble(SteadyTime now);
 
   const wire::Command& command_;
-  std::string_view body_;
+  const wire::Message& request_;
   OperationSettings settings_;
   std::optional<std::size_t> pinned_;
   bool wrote_;
@@ -102,6 +107,7 @@ class OperationMachine {
   bool unknown_ = false;                // a send may have been executed
   bool used_twice_ = false;             // a pinned member was connected to anew once
   unsigned sends_ = 0;
+  std::optional<BatchRepeat> batch_;    // once it is asked for by its statements
   std::string reason_;                  // of the last trouble, for the client's error
 };
 

@@ -73,7 +73,7 @@ Task<bool> Session::perform(const wire::Message& request, std::string_view frame
   settings.deduplicates = context.members.deduplicates();
   settings.backpressure = backpressure_;
   settings.memory = context.members.memory();
-  Run run{request, frame, command, OperationMachine(command, request.body, settings, pinned, place.wrote), {}, {}, {}, false, {}, {}};
+  Run run{request, frame, command, OperationMachine(command, request, settings, pinned, place.wrote), {}, {}, {}, false, {}, {}};
   auto step = run.machine.start(now());
   for (;;) {
     if (auto* wanted = std::get_if<Select>(&step)) {
@@ -87,7 +87,8 @@ Task<bool> Session::perform(const wire::Message& request, std::string_view frame
     }
   }
   auto& counters = context.counters;
-  const bool forwarded = std::holds_alternative<Forward>(step);
+  auto* forward = std::get_if<Forward>(&step);
+  const bool forwarded = forward != nullptr;
   if (run.machine.sends() > 1) {
     (forwarded ? counters.statements_replayed_succeeded : counters.statements_replayed_failed).add(1);
     if (forwarded) ++reconnections_;
@@ -97,7 +98,11 @@ Task<bool> Session::perform(const wire::Message& request, std::string_view frame
     const bool refused = trial.numbered && trial.fate == Numbering::Fate::refused;
     const bool answers = !refused && (request.flags & wire::flag::more_to_come) == 0;
     bool goes_on = true;
-    if (answers) goes_on = co_await write(run.reply);
+    if (answers && forward->body) {
+      goes_on = co_await answer(request, std::move(*forward->body));
+    } else if (answers) {
+      goes_on = co_await write(run.reply);
+    }
     if (!context.pool.is_shared()) keep(std::move(run.lease));
     co_return goes_on;
   }
@@ -221,8 +226,8 @@ Task<OperationStep> Session::send(Run& run, Send step) {
   const bool edited = step.body || (run.request.flags & own_flags) != 0;
   if (edited) {
     const std::string_view body = step.body ? std::string_view(*step.body) : run.request.body;
-    run.rewritten = wire::make_message(run.request.header.request_id, 0, run.request.flags & ~own_flags, body,
-                                       run.request.sequences);
+    const auto sequences = step.statements ? std::vector{*step.statements} : run.request.sequences;
+    run.rewritten = wire::make_message(run.request.header.request_id, 0, run.request.flags & ~own_flags, body, sequences);
   }
   const auto bytes = edited ? std::string_view(run.rewritten) : run.frame;
   context_->places.note_sent(run.command, login_->name(), run.lease.member(), now());
@@ -256,7 +261,7 @@ Task<OperationStep> Session::send(Run& run, Send step) {
   auto next = run.machine.on_reply(reply, replaced ? OperationMachine::Replier::replaced : OperationMachine::Replier::current, now());
   if (std::holds_alternative<Forward>(next)) {
     context_->places.note_reply(run.command, reply, member_, now());
-  } else {
+  } else if (!std::holds_alternative<Send>(next)) {
     context_->upstream.backend_lost(member_, "a command was refused or interrupted");
   }
   co_return next;

@@ -1,4 +1,5 @@
 holdfast_fuzzer(mongo_message SOURCES ${CMAKE_CURRENT_LIST_DIR}/mongo_message_fuzz.cpp LIBRARIES holdfast_mongo_operation_machine)
+holdfast_fuzzer(mongo_batch SOURCES ${CMAKE_CURRENT_LIST_DIR}/mongo_batch_fuzz.cpp LIBRARIES holdfast_mongo_operation_machine)
 holdfast_fuzzer(mongo_compression SOURCES ${CMAKE_CURRENT_LIST_DIR}/mongo_compression_fuzz.cpp LIBRARIES holdfast_mongo_compression)
 holdfast_fuzzer(mongo_login SOURCES ${CMAKE_CURRENT_LIST_DIR}/mongo_login_fuzz.cpp LIBRARIES holdfast_mongo_login)
 holdfast_fuzzer(mongo_seeds SOURCES ${CMAKE_CURRENT_LIST_DIR}/mongo_seeds_fuzz.cpp LIBRARIES holdfast_config)

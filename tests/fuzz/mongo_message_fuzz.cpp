@@ -7,6 +7,7 @@
 #include "protocol/mongo/document.hpp"
 #include "protocol/mongo/frame.hpp"
 #include "protocol/mongo/hello.hpp"
+#include "protocol/mongo/projection.hpp"
 #include "protocol/mongo/reply.hpp"
 
 using namespace holdfast::mongo;
@@ -25,6 +26,9 @@ void read_body(const Message& message) {
   static_cast<void>(accounts_for_all(command, reply));
   static_cast<void>(read_member_hello(message.body));
   static_cast<void>(read_hello_request(message.body, Face{}));
+  const auto fields = find(message.body, "fields");
+  const auto shown = fields ? project(message.body, fields->bytes) : std::nullopt;
+  require(!shown || project(*shown, fields->bytes) == shown);
   if (for_each(message.body, [](const Element&) { return true; }) != Walk::complete) {
     require(!is_deduplicated(command) && command.kind != CommandKind::read);
     return;

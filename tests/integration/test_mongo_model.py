@@ -203,6 +203,35 @@ class Test_retryable_writes:
                 client.test.c.update_one({"_id": 1}, {"$inc": {"n": 1}})
             assert client.test.c.find_one()["n"] == 1
 
+    def test_before_5_0_an_insert_from_history_leaves_errors_out_or_in_wrong_places(self, client):
+        """What a 4.4 does: it counts what it knows at once, and inserts the rest where the last document is new."""
+        client.test.c.insert_one({"_id": "there"})
+        with client.start_session() as session:
+            insert = functools.partial(numbered_insert, session)
+            assert insert(11, ["a", "b", "a", "c"]) == (3, [2], None)
+            assert insert(11, ["a", "b", "a", "c"]) == (3, [], None)
+            assert insert(11, ["a"], [2]) == (0, [0], None), "asked by itself it says what it is"
+            assert insert(12, ["there", "d", "there"]) == (1, [0, 2], None)
+            assert insert(12, ["there", "d", "there"]) == (1, [1, 2], None)
+
+    def test_before_5_0_what_fits_nowhere_has_no_number(self, client):
+        with client.start_session() as session:
+            assert numbered_insert(session, 11, [["no", "array"], "a", "b"]) == (2, [0], None)
+            assert numbered_insert(session, 11, ["a"], [1]) == (1, [], None), "the number of b"
+            assert numbered_insert(session, 11, ["b"], [2]) == (0, [0], None)
+
+    def test_from_5_0_on_an_answer_from_history_is_that_of_the_first_time(self):
+        with ModelSet("--members", 1, "--wire", 21) as newer, MongoClient(newer.uri()) as client, client.start_session() as session:
+            assert numbered_insert(session, 11, ["a", ["no", "array"], "a", "c"]) == (2, [1, 2], None)
+            assert numbered_insert(session, 11, ["a", ["no", "array"], "a", "c"]) == (2, [1, 2], [0, 3])
+
+
+def numbered_insert(session, number, names, numbers=None):
+    """(n, the places of the errors, retriedStmtIds) of an unordered insert under this txnNumber."""
+    command = {"insert": "c", "documents": [{"_id": name} for name in names], "ordered": False, "txnNumber": Int64(number)}
+    reply = session.client.test.command(command, **({"stmtIds": numbers} if numbers else {}), session=session)
+    return reply["n"], [error["index"] for error in reply.get("writeErrors", [])], reply.get("retriedStmtIds")
+
 
 class Test_transactions:
     def test_a_transaction_is_seen_whole_or_not_at_all(self, client):

@@ -155,6 +155,26 @@ def test_row_4_an_executed_write_that_is_answered_with_a_state_change_happens_on
     watched.saw_nothing()
 
 
+@pytest.mark.parametrize("fields", [{"n": 1}, {"n": 1, "_id": 0}, {"inner.a": 1, "list.x": 1}, {"list.x": 0, "inner": False}, {"_id": 0}])
+def test_row_4_a_repeated_find_and_modify_shows_the_fields_that_were_asked_for(model, watched, fields):
+    document = {"n": 0, "inner": {"a": 1, "b": 2}, "list": [{"x": 1, "y": 2}, 3, {"y": 4}]}
+    watched.collection.insert_many([{"_id": "a", **document}, {"_id": "b", **document}])
+    expected = watched.collection.find_one_and_update({"_id": "a"}, {"$inc": {"n": 1}}, projection=fields)
+    model.do("answer_instead", commands=["findAndModify"], times=1, form="close")
+    found = watched.collection.find_one_and_update({"_id": "b"}, {"$inc": {"n": 1}}, projection=fields)
+    assert {**found, "_id": "a"} == {"_id": "a", **expected}
+    assert n_of(model, "b") == 1
+    watched.saw_nothing()
+
+
+def test_row_4_a_repeated_find_and_modify_with_more_than_paths_is_outcome_unknown(model, watched):
+    model.do("answer_instead", commands=["findAndModify"], times=1, form="close")
+    with pytest.raises(OperationFailure) as error:
+        watched.collection.find_one_and_update({"_id": "warm"}, {"$inc": {"n": 1}}, projection={"list": {"$slice": 1}})
+    assert error.value.code == 6 and "outcome unknown" in error.value.details["errmsg"]
+    assert n_of(model) == 1
+
+
 @pytest.mark.parametrize("form,code", [("top", 11602), ("writeErrors", 11602), ("top", 91), ("close", 0)])
 def test_row_5_an_update_of_many_whose_outcome_is_unknown_says_so_and_is_not_repeated(model, watched, form, code):
     model.do("answer_instead", commands=["update"], times=1, form=form, code=code)

@@ -19,10 +19,10 @@ using Answer = Member::Answer;
 
 namespace {
 
-constexpr int validation_failed = 121;
+constexpr int bad_value = 2;
 
 struct Statement {
-  std::vector<int> marks;  // a negative one is refused by the collection's validator
+  std::vector<int> marks;  // a negative one is a duplicate of a document that is there for good; an update of 0 matches nothing
 };
 
 void read_marks(std::string_view statement, Statement& into) {
@@ -47,6 +47,21 @@ std::vector<Statement> statements_of(const wire::Message& request) {
   }
   if (all.empty()) read_marks(request.body, all.emplace_back());
   return all;
+}
+
+/// By which numbers the session knows the statements again.
+std::vector<std::size_t> numbers_of(const wire::Message& request, std::size_t count) {
+  std::vector<std::size_t> numbers;
+  if (const auto all = wire::find(request.body, "stmtIds")) {
+    static_cast<void>(wire::for_each(all->bytes, [&](const wire::Element& each) {
+      numbers.push_back(static_cast<std::size_t>(each.integer));
+      return true;
+    }));
+    EXPECT_EQ(numbers.size(), count) << "a server refuses that";
+  }
+  const auto first = wire::find(request.body, "stmtId");
+  while (numbers.size() < count) numbers.push_back(numbers.size() + static_cast<std::size_t>(first ? first->integer : 0));
+  return numbers;
 }
 
 std::string error(int number, std::initializer_list<std::string_view> labels = {}) {
@@ -192,6 +207,45 @@ Answer Member::run(const wire::Message& request, const wire::Command& command, I
   }
 }
 
+Member::Result Member::execute_one(const std::vector<int>& marks, const wire::Command& command, std::size_t number) {
+  if (marks.empty() || marks.front() == unfit_mark) return {0, bad_value};
+  if (marks.front() < 0) return {0, code::duplicate_key};
+  if (marks.front() == 0) return {};
+  if (!command.multiple) {
+    write_entry(marks, &command, number, false);
+    return {1, 0};
+  }
+  for (const int mark : marks) write_entry({mark}, nullptr, number, false);
+  return {static_cast<int>(marks.size()), 0};
+}
+
+/// Up to 4.4 an insert counts at once what it knows again, and executes the rest when the last document has come: not at all where that is
+/// one that it knows. And one that no collection could take has no number there.
+std::vector<Member::Result> Member::execute(const wire::Message& request, const wire::Command& command, std::size_t end, const Record& known) {
+  const auto statements = statements_of(request);
+  const auto numbers = numbers_of(request, statements.size());
+  const bool flawed = old_ && command.name == "insert";
+  std::vector<Result> results;
+  std::vector<std::pair<std::size_t, std::size_t>> gathered;  // statement and number
+  std::size_t next = 0;
+  for (std::size_t i = 0; i < end; ++i) {
+    const bool unfit = !statements[i].marks.empty() && statements[i].marks.front() == unfit_mark;
+    const auto number = numbers[flawed ? next : i];
+    if (!unfit) ++next;
+    if (!unfit && known.statements.contains(number)) {
+      results.push_back({1, 0});
+      continue;
+    }
+    gathered.emplace_back(i, number);
+    if (flawed && !unfit && i + 1 < end) continue;
+    for (const auto& [at, its_number] : std::exchange(gathered, {})) {
+      results.push_back(execute_one(statements[at].marks, command, its_number));
+      if (results.back().code != 0 && command.ordered) return results;
+    }
+  }
+  return results;
+}
+
 Answer Member::write(const wire::Message& request, const wire::Command& command, Interruption interruption) {
   const bool numbered = command.transaction_number && !standalone_;
   static const Record nothing;
@@ -211,24 +265,13 @@ Answer Member::write(const wire::Message& request, const wire::Command& command,
   if (interruption == Interruption::in_the_middle) end = clock_.pick(statements.size());
   WriteErrors errors;
   std::int32_t done = 0;
-  bool repeated = false;
-  for (std::size_t i = 0; i < end && at_all; ++i) {
-    const auto& marks = statements[i].marks;
-    if (known.statements.contains(i)) {
-      if (clock_.chance(4)) return refusal(code::incomplete_history);
-      repeated = true;
-      ++done;
-    } else if (marks.empty() || marks.front() < 0) {
-      // A batch that is answered from history leaves out the errors that it gave the first time.
-      if (!(repeated && !command.ordered)) errors.add(i, validation_failed);
-      if (command.ordered) break;
-    } else if (command.multiple) {
-      for (const int mark : marks) write_entry({mark}, nullptr, i, false);
-      done += static_cast<std::int32_t>(marks.size());
-    } else {
-      write_entry(marks, &command, i, false);
-      ++done;
-    }
+  const auto numbers = numbers_of(request, statements.size());
+  const bool repeated = std::ranges::any_of(numbers, [&](const auto number) { return known.statements.contains(number); });
+  if (repeated && clock_.chance(4)) return refusal(code::incomplete_history);
+  const auto results = execute(request, command, at_all ? end : 0, known);
+  for (std::size_t i = 0; i < results.size(); ++i) {
+    done += results[i].n;
+    if (results[i].code != 0) errors.add(i, results[i].code);
   }
   if (command.multiple && interruption == Interruption::in_the_middle) write_entry({statements.front().marks.front()}, nullptr, 0, false);
   switch (interruption) {
@@ -253,6 +296,7 @@ Answer Member::write(const wire::Message& request, const wire::Command& command,
     reply.int32("n", done);
   }
   if (errors.count > 0) reply.array("writeErrors", errors.list.finish());
+  if (repeated && !old_) reply.array("retriedStmtIds", Writer().int32("0", 0).finish());
   if (!standalone_) {
     wire::ObjectId id{};
     std::ranges::copy(election_id(term), id.begin());

@@ -28,6 +28,9 @@ struct Rules {
   static constexpr char own_session = 'o';
 };
 
+/// Of a document that no collection could take.
+inline constexpr int unfit_mark = -2;
+
 /// One entry of an oplog. Two members that have it share it.
 struct Entry {
   std::int64_t term = 0;
@@ -61,7 +64,9 @@ struct Process {
 
 class Member : public Process {
  public:
-  Member(Clock& clock, const Rules& rules, std::size_t at, bool alone) : index(at), clock_(clock), rules_(rules), standalone_(alone) {}
+  /// `old`: as before 5.0, where answers from history have flaws.
+  Member(Clock& clock, const Rules& rules, std::size_t at, bool alone, bool old)
+      : index(at), clock_(clock), rules_(rules), standalone_(alone), old_(old) {}
 
   struct Answer {
     std::string body;
@@ -114,6 +119,12 @@ class Member : public Process {
   };
   Answer write(const wire::Message& request, const wire::Command& command, Interruption interruption);
   [[nodiscard]] Answer refuse_number() const;
+  /// What each statement came to, in the order in which it says so: how many documents, or why none.
+  struct Result {
+    int n = 0, code = 0;
+  };
+  std::vector<Result> execute(const wire::Message& request, const wire::Command& command, std::size_t end, const Record& known);
+  [[nodiscard]] Result execute_one(const std::vector<int>& marks, const wire::Command& command, std::size_t number);
   Answer other(const wire::Message& request, Interruption interruption);
   Answer find(const wire::Message& request, const wire::Command& command);
   Answer get_more(const wire::Command& command);
@@ -130,7 +141,7 @@ class Member : public Process {
 
   Clock& clock_;
   const Rules& rules_;
-  const bool standalone_;
+  const bool standalone_, old_;
   std::map<std::string, Record, std::less<>> sessions_;
   std::map<std::string, Open, std::less<>> open_;
   std::map<std::int64_t, Cursor> cursors_;

@@ -7,8 +7,9 @@ namespace holdfast::simulation::mongo {
 
 ModelSet::ModelSet(Clock& clock, std::size_t members, std::function<void(std::string)> note)
     : clock_(clock), note_(std::move(note)), patience_(members), pace_(clock.chance(70) ? 15ms : 100ms) {
+  const bool old = clock.chance(50);
   for (std::size_t i = 0; i < members; ++i) {
-    members_.push_back(std::make_unique<Member>(clock, rules, i, members == 1));
+    members_.push_back(std::make_unique<Member>(clock, rules, i, members == 1, old));
     addresses_.push_back("db-" + std::to_string(i) + ":27017");
   }
 }

@@ -69,11 +69,11 @@ void SimClient::add_concern(Writer& writer, bool majority) {
   }
 }
 
-void SimClient::ask(std::string body, Then then) {
+void SimClient::ask(std::string body, Then then, const std::vector<wire::Sequence>& sequences) {
   then_ = std::move(then);
   waiting_since_ = clock_.now();
-  asked_ = std::move(body);
-  send_(wire::make_message(++last_request_, 0, 0, asked_));
+  asked_ = wire::make_message(++last_request_, 0, 0, body, sequences);
+  send_(asked_);
 }
 
 void SimClient::tell(std::string body) { send_(wire::make_message(++last_request_, 0, wire::flag::more_to_come, body)); }
@@ -95,27 +95,50 @@ void SimClient::write() {
   const auto name = dice < 5 ? "insert" : dice < 8 ? "update" : "findAndModify";
   const bool modifies = dice >= 8;
   one.projects = modifies && clock_.chance(50);
-  const auto count = modifies || clock_.chance(60) ? 1 : 2 + clock_.pick(3);
-  for (std::uint64_t i = 0; i < count; ++i) one.statements.push_back({count > 1 && clock_.chance(12) ? -1 : new_mark()});
+  const auto count = modifies || clock_.chance(50) ? 1 : 2 + clock_.pick(5);
+  const bool updates = dice >= 5 && !modifies;
+  one.inserts = dice < 5;
+  for (std::uint64_t i = 0; i < count; ++i) {
+    const bool fails = count > 1 && clock_.chance(25), matches_nothing = count > 1 && updates && clock_.chance(25);
+    one.statements.push_back({fails ? (clock_.chance(15) && !updates ? unfit_mark : -1) : matches_nothing ? 0 : new_mark()});
+  }
   if (one.numbered) ++last_number_;
   // One collection takes no numbers: a driver that gives them would be refused there.
   auto writer = command(name, !one.numbered && clock_.chance(25) ? "c" : "t");
   if (modifies) {
     writer.int32("mark0", one.statements[0][0]);
-    if (one.projects) writer.document("fields", Writer().int32("mark", 1).finish());
+    if (one.projects) writer.document("fields", Writer().int32("m", 1).finish());
   } else {
-    Writer list;
-    for (std::size_t i = 0; i < one.statements.size(); ++i) {
-      history_ += ' ' + std::to_string(one.statements[i][0]);
-      list.document(std::to_string(i), Writer().int32("mark0", one.statements[i][0]).finish());
-    }
-    writer.array(dice < 5 ? "documents" : "updates", list.finish()).boolean("ordered", one.ordered);
+    add_statements(one, writer);
   }
   add_session(writer, one.numbered);
   add_concern(writer, one.majority);
   if (clock_.chance(10)) writer.int64("maxTimeMS", static_cast<std::int64_t>(100 + clock_.pick(2000)));
   one.body = writer.finish();
   send_write(std::move(one));
+}
+
+/// In the body or behind it, and now and then under numbers of the client's own.
+void SimClient::add_statements(Write& write, Writer& writer) {
+  Writer list, numbers;
+  const auto count = write.statements.size();
+  for (std::size_t i = 0; i < count; ++i) {
+    history_ += ' ' + std::to_string(write.statements[i][0]);
+    const auto statement = Writer().int32("mark0", write.statements[i][0]).finish();
+    list.document(std::to_string(i), statement);
+    numbers.int32(std::to_string(i), static_cast<std::int32_t>(2 * (count - i)));
+    write.documents += statement;
+  }
+  const auto key = write.inserts ? "documents" : "updates";
+  if (clock_.chance(50)) {
+    write.sequence = key;
+  } else {
+    writer.array(key, list.finish());
+  }
+  const auto dice = clock_.pick(10);
+  if (dice == 0 && write.numbered) writer.array("stmtIds", numbers.finish());
+  if (dice == 1 && write.numbered) writer.int32("stmtId", 1);
+  writer.boolean("ordered", write.ordered);
 }
 
 /// updateMany: no txnNumber makes it exact.
@@ -158,11 +181,15 @@ void SimClient::build_index() {
 void SimClient::send_write(Write write) {
   ++write.tries;
   auto body = write.body;
-  ask(std::move(body), [this, write = std::move(write)](const Reply& reply) {
+  const auto documents = write.documents;
+  std::vector<wire::Sequence> sequences;
+  if (!write.sequence.empty()) sequences.push_back({write.sequence, documents});
+  const auto then = [this, write = std::move(write)](const Reply& reply) {
     if (!reply.fields.ok && reply.fields.retryable_label && write.numbered && options_.of_set && write.tries < 2) return send_write(write);
     on_written(write, reply);
     think();
-  });
+  };
+  ask(std::move(body), then, sequences);
 }
 
 // ---- reads ----

@@ -9,7 +9,9 @@
 #include <vector>
 
 #include "protocol/mongo/document.hpp"
+#include "protocol/mongo/frame.hpp"
 #include "protocol/mongo/reply.hpp"
+#include "tests/simulation/mongo/model_member.hpp"
 #include "tests/simulation/clock.hpp"
 
 namespace holdfast::simulation::mongo {
@@ -39,6 +41,7 @@ class SimClient {
     bool numbers = true;        // writes have a txnNumber
     bool of_set = true;         // the face is that of a set: it repeats writes by itself (retryWrites), and has transactions
     bool of_mongos = false;     // the upstream is one
+    bool of_imitation = false;  // of which the proxy does not believe that it knows writes again
     unsigned majority = 70;     // of a hundred writes
     std::function<bool()> log_in;  // again; false where that fails
   };
@@ -68,9 +71,10 @@ class SimClient {
   };
   using Then = std::function<void(const Reply&)>;
   struct Write {
-    std::string body;
+    std::string body, documents;  // the latter as a sequence of its own
+    std::string_view sequence;    // its name; empty: the statements are in the body
     std::vector<std::vector<int>> statements;
-    bool ordered = true, multiple = false, numbered = false, majority = false, projects = false;
+    bool ordered = true, inserts = false, multiple = false, numbered = false, majority = false, projects = false;
     int tries = 0;
   };
   struct Transaction {
@@ -82,7 +86,7 @@ class SimClient {
   void think();
   void act();
   void log_in_again();
-  void ask(std::string body, Then then);
+  void ask(std::string body, Then then, const std::vector<wire::Sequence>& sequences = {});
   void tell(std::string body);
   [[nodiscard]] int new_mark();
   [[nodiscard]] wire::Writer command(std::string_view name, std::string_view collection = "t");
@@ -91,6 +95,7 @@ class SimClient {
   static void check_reply(const Reply& reply);
 
   void write();
+  void add_statements(Write& write, wire::Writer& writer);
   void write_many();
   void write_and_tell();
   void send_write(Write write);

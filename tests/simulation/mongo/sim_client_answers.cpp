@@ -56,11 +56,27 @@ void SimClient::hang_up() {
 }
 
 void SimClient::believe(int mark, Belief belief) {
-  if (mark < 0) return;
+  if (mark <= 0) return;
   ledger_.marks[mark] = belief;
   if (belief == Belief::majority) mine_.push_back(mark);
   ++(belief == Belief::unknown ? totals_.unknown : belief == Belief::never_ran ? totals_.never_ran : totals_.acknowledged);
 }
+
+namespace {
+
+/// The statements that failed, by the answer.
+std::vector<std::size_t> failed_in(std::string_view body) {
+  std::vector<std::size_t> failed;
+  const auto errors = wire::find(body, "writeErrors");
+  if (!errors) return failed;
+  static_cast<void>(wire::for_each(errors->bytes, [&](const wire::Element& each) {
+    failed.push_back(static_cast<std::size_t>(wire::find(each.bytes, "index")->integer));
+    return true;
+  }));
+  return failed;
+}
+
+}  // namespace
 
 void SimClient::on_written(const Write& write, const Reply& reply) {
   const auto& fields = reply.fields;
@@ -91,17 +107,22 @@ void SimClient::on_written(const Write& write, const Reply& reply) {
   // What a driver or a mongos repeats itself is answered from the server's history, with the flaws of that.
   const bool exact = write.tries == 1 && !(options_.of_mongos && write.numbered);
   if (const auto value = wire::find(reply.body, "value"); value && write.projects && exact) {
+    EXPECT_TRUE(wire::find(value->bytes, "m")) << "findAndModify leaves out what was asked for";
     EXPECT_FALSE(wire::find(value->bytes, "secret")) << "findAndModify gives fields that were not asked for";
   }
-  std::size_t good = 0, bad = 0;
-  for (const auto& marks : write.statements) {
-    const bool reached = !write.ordered || bad == 0;
-    if (reached && marks.front() < 0) ++bad;
+  std::size_t good = 0;
+  std::vector<std::size_t> bad;
+  for (std::size_t i = 0; i < write.statements.size(); ++i) {
+    const auto& marks = write.statements[i];
+    const bool reached = !write.ordered || bad.empty();
+    if (reached && marks.front() < 0) bad.push_back(i);
     if (reached && marks.front() > 0) good += marks.size();
     for (const int mark : marks) believe(mark, reached ? acknowledged : Belief::never_ran);
   }
-  if (fields.has_n && exact) {
-    EXPECT_EQ(fields.write_errors, bad) << "the errors of a batch";
+  if (fields.has_n && (exact || (write.inserts && !options_.of_imitation))) {
+    const auto failed = failed_in(reply.body);
+    EXPECT_EQ(failed.size(), bad.size()) << "the errors of a batch";
+    EXPECT_TRUE(!exact || failed == bad) << "their places";
     EXPECT_EQ(static_cast<std::size_t>(fields.n), good) << "the documents of a batch";
   }
 }

@@ -145,10 +145,12 @@ void SimWorld::check_end() {
     totals_.reads += one.reads;
     totals_.logins += one.logins;
     totals_.repeated += pairs_[i].session->repeated();
+    totals_.answered_by_parts += pairs_[i].session->answered_by_parts();
   }
   for (const auto& session : left_) {
     EXPECT_TRUE(!session->busy() || testing::Test::HasFailure()) << "a client that has gone left something behind: " << session->state();
     totals_.repeated += session->repeated();
+    totals_.answered_by_parts += session->answered_by_parts();
   }
   totals_.upgraded = upgraded;
   if (testing::Test::HasFailure()) return;

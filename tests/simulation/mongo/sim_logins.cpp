@@ -35,7 +35,7 @@ void SimClient::log_in_again() {
   clock_.after(clock_.between(1ms, 50ms), [this, number = last_request_] {
     if (done_ || number != last_request_ || !then_) return;
     if (!options_.log_in()) return hang_up();
-    send_(wire::make_message(++last_request_, 0, 0, asked_));
+    send_(asked_);
   });
 }
 

@@ -69,7 +69,7 @@ void SimSession::perform() {
   auto settings = settings_.operation;
   settings.deduplicates = world_.members.deduplicates();
   settings.memory = world_.members.memory();
-  run_->machine = std::make_unique<OperationMachine>(run_->command, run_->request.body, settings, run_->pinned, place.wrote);
+  run_->machine = std::make_unique<OperationMachine>(run_->command, run_->request, settings, run_->pinned, place.wrote);
   go_on(run_->machine->start(clock_.now()));
 }
 
@@ -199,7 +199,8 @@ void SimSession::on(const step::Send& sent) {
   auto bytes = run_->frame;
   if (sent.body || (run_->request.flags & own_flags) != 0) {
     const std::string_view body = sent.body ? std::string_view(*sent.body) : run_->request.body;
-    bytes = wire::make_message(run_->request.header.request_id, 0, run_->request.flags & ~own_flags, body, run_->request.sequences);
+    const auto sequences = sent.statements ? std::vector{*sent.statements} : run_->request.sequences;
+    bytes = wire::make_message(run_->request.header.request_id, 0, run_->request.flags & ~own_flags, body, sequences);
   }
   auto& link = *run_->link;
   check_receiver(link.member);
@@ -243,7 +244,7 @@ void SimSession::on_reply(const std::string& frame, std::int64_t term) {
   if (std::holds_alternative<step::Forward>(next)) {
     world_.places.note_reply(run_->command, reply, run_->last_member, clock_.now());
     world_.check_forwarded(run_->command, reply, run_->last_member, term);
-  } else {
+  } else if (!std::holds_alternative<step::Send>(next)) {
     world_.backend_lost();
   }
   go_on(std::move(next));
@@ -261,8 +262,9 @@ void SimSession::end_numbering(Numbering::Fate fate) {
   }
 }
 
-void SimSession::on(const step::Forward&) {
+void SimSession::on(const step::Forward& forward) {
   if (run_->machine->sends() > 1) ++repeated_;
+  if (forward.body && run_->command.statements > 1) ++answered_by_parts_;
   wire::Message message;
   ASSERT_EQ(wire::parse_message(run_->reply, message), wire::FrameError::none);
   const auto fate = Numbering::fate_of(wire::read_reply(message.body));
@@ -273,7 +275,9 @@ void SimSession::on(const step::Forward&) {
     read_request(run_->original);
     return perform();
   }
-  if ((run_->request.flags & wire::flag::more_to_come) == 0 && !gone_) to_client_(run_->reply);
+  if ((run_->request.flags & wire::flag::more_to_come) == 0 && !gone_) {
+    to_client_(forward.body ? wire::make_answer(1, run_->request, *forward.body) : run_->reply);
+  }
   finish();
 }
 

@@ -51,6 +51,8 @@ class SimSession {
   [[nodiscard]] std::string state() const;
   /// How often a request was sent again.
   [[nodiscard]] long repeated() const { return repeated_; }
+  /// How many batches were answered by parts.
+  [[nodiscard]] long answered_by_parts() const { return answered_by_parts_; }
 
  private:
   struct Run {
@@ -81,7 +83,7 @@ class SimSession {
   void on(const proxy::mongo::operation_step::Select& step);
   void on(const proxy::mongo::operation_step::Use& step);
   void on(const proxy::mongo::operation_step::Send& step);
-  void on(const proxy::mongo::operation_step::Forward&);
+  void on(const proxy::mongo::operation_step::Forward& forward);
   void on(const proxy::mongo::operation_step::Answer& step);
   void select(const proxy::mongo::operation_step::Select& step);
   void outlast_replaced(Time deadline, int shown);
@@ -107,7 +109,7 @@ class SimSession {
   std::uint64_t waiter_ = 0, run_number_ = 0;
   Time wait_until_{};
   bool gone_ = false, checking_ = false;
-  long repeated_ = 0;
+  long repeated_ = 0, answered_by_parts_ = 0;
 };
 
 }  // namespace holdfast::simulation::mongo

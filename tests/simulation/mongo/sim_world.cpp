@@ -312,6 +312,7 @@ void SimWorld::add_client() {
   options.numbers = clock_.chance(60);
   options.of_set = shape_ != Shape::standalone && !forgetful_;
   options.of_mongos = servers_.sharded();
+  options.of_imitation = imitation_;
   options.log_in = [this, index] {
     pairs_[index].session->log_in(true);
     return clock_.chance(90);

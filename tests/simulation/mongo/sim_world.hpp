@@ -32,7 +32,7 @@ class SimWorld {
 
   struct Totals {
     long acknowledged = 0, unknown = 0, never_ran = 0, transactions = 0, reads = 0, losses = 0, repeated = 0, elections = 0,
-         rolled_back = 0, upgraded = 0, logins = 0;
+         rolled_back = 0, answered_by_parts = 0, upgraded = 0, logins = 0;
   };
   [[nodiscard]] const Totals& totals() const { return totals_; }
 

@@ -18,6 +18,7 @@ TEST(MongoSimulation, keeps_its_promises_with_every_seed) {
     totals.reads += one.reads;
     totals.losses += one.losses;
     totals.repeated += one.repeated;
+    totals.answered_by_parts += one.answered_by_parts;
     totals.elections += one.elections;
     totals.rolled_back += one.rolled_back;
     totals.upgraded += one.upgraded;
@@ -28,8 +29,8 @@ TEST(MongoSimulation, keeps_its_promises_with_every_seed) {
   std::cout << count << " seeds from " << first << ": " << totals.elections << " elections, " << totals.losses << " losses, "
             << totals.acknowledged << " marks acknowledged, " << totals.rolled_back << " of them rolled back, " << totals.never_ran
             << " never ran, " << totals.unknown << " unknown, " << totals.transactions << " transactions, " << totals.reads << " reads, "
-            << totals.repeated << " requests sent again, " << totals.upgraded << " writes given a number, " << totals.logins
-            << " times logged in again\n";
+            << totals.repeated << " requests sent again, " << totals.answered_by_parts << " batches answered by parts, " << totals.upgraded
+            << " writes given a number, " << totals.logins << " times logged in again\n";
   if (count < 100) return;
   // A simulation in which nothing happens proves nothing.
   EXPECT_GT(totals.losses, static_cast<long>(count));
@@ -41,6 +42,7 @@ TEST(MongoSimulation, keeps_its_promises_with_every_seed) {
   EXPECT_GT(totals.rolled_back, 0);
   EXPECT_GT(totals.upgraded, static_cast<long>(count));
   EXPECT_GT(totals.logins, 0);
+  EXPECT_GT(totals.answered_by_parts, 0);
 }
 
 }  // namespace

@@ -130,7 +130,27 @@ TEST(MongoReply, the_second_answer_to_a_batch_must_account_for_every_document) {
   EXPECT_FALSE(accounts(written(1, {{2, 11000}})));
   batch.ordered = false;
   EXPECT_TRUE(accounts(written(3, {{2, 11000}})));
+  batch.name = "insert";
+  EXPECT_FALSE(accounts(written(3, {{2, 11000}}))) << "before 5.0 the place may be another document's";
+  const auto newer = Writer().raw(find(written(3, {{2, 11000}}), "writeErrors")->raw).int32("n", 3).array("retriedStmtIds", Writer().finish()).real("ok", 1).finish();
+  EXPECT_TRUE(accounts(newer));
   EXPECT_FALSE(accounts(written(3))) << "captured: [A, B, A, C] answers n: 3 without its error the second time";
+}
+
+TEST(MongoReply, the_answer_to_a_single_statement_accounts_for_it_where_it_may_have_matched_nothing) {
+  for (const std::string_view name : {"insert", "update", "delete"}) {
+    auto batch = numbered(4);
+    batch.name = name;
+    for (const bool ordered : {true, false}) {
+      batch.ordered = ordered;
+      const auto accounts = [&](const std::string& body) { return accounts_for(batch, 1, read_reply(body)); };
+      EXPECT_TRUE(accounts(written(1)));
+      EXPECT_TRUE(accounts(written(0, {{0, 11000}})));
+      EXPECT_EQ(accounts(written(0)), name != "insert");
+      EXPECT_FALSE(accounts(written(2)));
+      EXPECT_FALSE(accounts(written(1, {{0, 11000}})));
+    }
+  }
 }
 
 TEST(MongoReply, cursors_and_elections_are_read) {

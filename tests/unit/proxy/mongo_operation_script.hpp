@@ -27,8 +27,11 @@ inline std::string reply_body(int code, const std::vector<std::string>& labels =
 class Script {
  public:
   explicit Script(wire::Command with, std::optional<std::size_t> pinned = {}, bool wrote = true, OperationSettings with_settings = defaults())
-      : command(std::move(with)), body(wire::Writer().text("command", "c").int32("maxTimeMS", 10'000).finish()), settings(with_settings),
-        machine(command, body, settings, pinned, wrote) {}
+      : command(std::move(with)), body(wire::Writer().text("command", "c").int32("maxTimeMS", 10'000).finish()), request{{}, 0, body, {}, {}},
+        settings(with_settings), machine(command, request, settings, pinned, wrote) {}
+  /// As a client sends it.
+  explicit Script(const wire::Message& message, wire::Command with, OperationSettings with_settings = defaults())
+      : command(std::move(with)), request(message), settings(with_settings), machine(command, request, settings, {}, true) {}
   Script(const Script&) = delete;
   Script& operator=(const Script&) = delete;
 
@@ -78,6 +81,7 @@ class Script {
 
   wire::Command command;
   std::string body;
+  wire::Message request;
   OperationSettings settings;
   SteadyTime now{std::chrono::hours(1)};
   OperationMachine machine;

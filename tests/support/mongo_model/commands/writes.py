@@ -15,6 +15,7 @@ from support.mongo_model.values import same, sort_key
 
 FATAL = {50, 91, 112, 246, 251, 10107, 11600, 11602, 24}
 NO_ELECTION = ObjectId("0" * 24)
+INSERT_GROUP = 64
 WRITABLE = {"transaction": True, "retryable": True, "concern": True}
 
 
@@ -76,23 +77,20 @@ async def statements(op, list_of, execute):
     if len(list_of) > 100000 or not list_of:
         raise CommandError(16, f"Write batch sizes must be between 1 and 100000. Got {len(list_of)} operations.")
     outcomes, errors = [], []
-    # A 4.4 does not try the failed ones of an unordered insert again once the last one is in the history.
-    skips_failed = op.retryable and op.name == "insert" and not op.doc.get("ordered", True) and \
-        statement_id(op, len(list_of) - 1) in op.session.statements
+    flawed = op.retryable and op.name == "insert" and op.member.cluster.settings.wire < 13
+    order = _gathered(op, list_of) if flawed else [(index, statement_id(op, index)) for index in range(len(list_of))]
     # The documents of one insert are one write to the fail point.
     guard = failing
-    for index, one in enumerate(list_of):
+    for index, (place, number) in enumerate(order):
+        one = list_of[place]
         if index and op.name == "insert":
             guard = lambda _, statement: statement()  # noqa: E731
-        number = statement_id(op, index)
         if op.retryable and number in op.session.statements:
             outcome, entry = op.session.statements[number]
             outcome = outcome if op.name == outcome["kind"] else _as_update(outcome)
             op.entries.append(entry)
             outcomes.append((index, outcome))
             op.retried.append(number)
-            continue
-        if skips_failed:
             continue
         try:
             if op.member.stepping_down:
@@ -108,6 +106,34 @@ async def statements(op, list_of, execute):
             if op.doc.get("ordered", True) or op.transaction:
                 break
     return outcomes, errors
+
+
+def _gathered(op, documents):
+    """(place, number) of each document that a server before 5.0 comes to, in its order: it counts at once what the history knows, and
+    inserts the rest in groups, the last group only where the last document belongs to it. One that is unfit ends a group and has no number.
+    Errors are counted in this order too, so that they stand in wrong places behind a repetition."""
+    order, group, skipped = [], [], 0
+    for place, document in enumerate(documents):
+        unfit = _unfit(op, document) is not None
+        number = None if unfit else statement_id(op, place - skipped)
+        skipped += unfit
+        if not unfit and number in op.session.statements:
+            order.append((place, number))
+            continue
+        group.append((place, number))
+        if unfit or len(group) == INSERT_GROUP or place == len(documents) - 1:
+            order += group
+            group = []
+    return order
+
+
+def _unfit(op, document):
+    """Why no collection could take the document, or None."""
+    if any(name.startswith("$") for name in document) and op.member.cluster.settings.wire < 13:
+        return CommandError(2, "Document can't have $ prefixed field names")
+    if isinstance(document.get("_id"), list):
+        return CommandError(2, "The '_id' value cannot be of type array")
+    return None
 
 
 def _as_update(outcome):
@@ -176,10 +202,8 @@ async def insert(op):
             document = {"_id": ObjectId(), **document}
         elif next(iter(document)) != "_id":
             document = {"_id": document["_id"], **document}
-        if any(name.startswith("$") for name in document) and op.member.cluster.settings.wire < 13:
-            raise CommandError(2, "Document can't have $ prefixed field names")
-        if isinstance(document["_id"], list):
-            raise CommandError(2, "The '_id' value cannot be of type array")
+        if problem := _unfit(op, document):
+            raise problem
         insertable(op, namespace, document)
         outcome = {"kind": "insert", "n": 1, "upserted": document["_id"]}
         write(op, [("i", namespace, document)], number, outcome)
