@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "config/load.hpp"
+#include "config/lower.hpp"
 #include "config/percent.hpp"
 
 namespace holdfast::config {
@@ -13,9 +14,7 @@ namespace {
 
 std::string canonical(std::string_view host) {
   if (host.ends_with('.')) host.remove_suffix(1);
-  std::string out(host);
-  std::ranges::transform(out, out.begin(), [](unsigned char c) { return static_cast<char>(c >= 'A' && c <= 'Z' ? c + 32 : c); });
-  return out;
+  return lower(host);
 }
 
 class Seeds {

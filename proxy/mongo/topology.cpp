@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <set>
 
+#include "config/lower.hpp"
+
 namespace holdfast::proxy::mongo {
 
 namespace {
@@ -24,8 +26,7 @@ std::vector<std::string> members_of(const wire::MemberHello& hello) {
 }  // namespace
 
 std::string canonical_address(std::string_view address) {
-  std::string out(address);
-  std::ranges::transform(out, out.begin(), [](unsigned char c) { return static_cast<char>(c >= 'A' && c <= 'Z' ? c + 32 : c); });
+  auto out = config::lower(address);
   const auto bracket = out.rfind(']');
   const auto colon = out.find(':', bracket == std::string::npos ? 0 : bracket);
   return colon == std::string::npos ? out + ":27017" : out;
