@@ -70,6 +70,16 @@ void Topology::update(const std::string& named, const wire::MemberHello& hello) 
   }
 }
 
+void Topology::replace(const std::vector<config::HostPort>& hosts) {
+  std::map<std::string, Server> servers;
+  for (const auto& host : hosts) {
+    const auto address = canonical_address(host.to_string());
+    const auto known = servers_.find(address);
+    servers.emplace(address, known == servers_.end() ? std::nullopt : std::move(known->second));
+  }
+  servers_ = std::move(servers);
+}
+
 void Topology::update_unknown(const std::string& address, const wire::MemberHello& hello) {
   switch (hello.type) {
     case Type::standalone:
