@@ -11,6 +11,7 @@
 #include <optional>
 #include <string>
 
+#include "cli/check_names.hpp"
 #include "cli/demo.hpp"
 #include "cli/demo_mongo_program.hpp"
 #include "cli/demo_postgres.hpp"
@@ -57,6 +58,12 @@ int report(const config::Loaded& loaded) {
   for (const auto& warning : loaded.warnings) std::cerr << "warning: " << warning.to_string() << '\n';
   for (const auto& mistake : loaded.mistakes) std::cerr << mistake.to_string() << '\n';
   return loaded.ok() ? exit_ok : exit_configuration;
+}
+
+int check(const config::Sources& sources) {
+  const auto loaded = config::load(sources);
+  if (const auto code = report(loaded); code != exit_ok) return code;
+  return check_names(loaded.config) ? exit_ok : exit_configuration;
 }
 
 /// Each session needs two descriptors; the soft limit is usually far below what the system allows.
@@ -135,7 +142,7 @@ int main(int argc, char** argv) {
   }
   hide_arguments(argc, argv);
   if (*run_command) return run(std::move(sources));
-  if (*check_command) return report(config::load(sources));
+  if (*check_command) return check(sources);
   if (*ledger_command) {
     std::cout << (drop_ledger ? postgres::ledger_removal() : postgres::ledger_setup());
     return exit_ok;

@@ -58,6 +58,11 @@ struct Loaded {
 /// TXT records of its host. `error` gets a sentence where they are not what they may be.
 [[nodiscard]] std::optional<MongoUri> with_seeds(MongoUri uri, const std::vector<HostPort>& targets, const std::vector<std::string>& texts,
                                                  std::string& error);
+/// What a later look-up of the same name makes of the hosts that are known: those of them that it names, then new ones, `hosts_max` at
+/// most. One outside of the URI's domain is passed over. None where nothing is left: what is known stays then. `error` gets a sentence on
+/// what is wrong with the records.
+[[nodiscard]] std::vector<HostPort> polled_seeds(const MongoSrv& srv, const std::vector<HostPort>& known,
+                                                 const std::vector<HostPort>& targets, std::string& error);
 /// The content of a file without its last line break; a sentence in `error` where it cannot be read.
 [[nodiscard]] std::optional<std::string> read_secret_file(const std::string& path, std::string& error);
 /// The URI with its password replaced by `***`, for display.

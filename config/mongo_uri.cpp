@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "config/load.hpp"
+#include "config/lower.hpp"
 #include "config/percent.hpp"
 
 namespace holdfast::config {
@@ -24,12 +25,6 @@ constexpr std::array driver_options{
     "uuidrepresentation", "w", "waitqueuetimeoutms", "wtimeoutms", "journal"};
 
 constexpr std::array<std::string_view, 3> compressors{"zstd", "zlib", "snappy"};
-
-std::string lower(std::string_view text) {
-  std::string out(text);
-  std::ranges::transform(out, out.begin(), [](unsigned char c) { return static_cast<char>(c >= 'A' && c <= 'Z' ? c + 32 : c); });
-  return out;
-}
 
 class Parser {
  public:

@@ -1,5 +1,5 @@
 // Reads one mapping of the configuration's tree key by key, and notes every mistake with its place.
-// Private to this folder: the only header that shows yaml-cpp.
+// Private to this folder, as tree.hpp is: they show yaml-cpp.
 #pragma once
 
 #include <yaml-cpp/yaml.h>

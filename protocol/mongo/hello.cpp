@@ -204,6 +204,7 @@ HelloRequest read_hello_request(std::string_view body, const Face& face) {
     if (std::exchange(first, false)) request.legacy = key != "hello";
     if (key == "helloOk") request.hello_ok = field.truth();
     if (key == "backpressure") request.backpressure = field.kind == Kind::text || field.truth();
+    if (key == "loadBalanced") request.load_balanced = field.truth();
     if (key == "client" && field.kind == Kind::document) read_metadata(field.bytes, request);
     if (key == "saslSupportedMechs" && field.kind == Kind::text) request.wants_mechanisms_of = field.bytes;
     if (key == "speculativeAuthenticate" && field.kind == Kind::document) request.speculative = field.bytes;
@@ -227,6 +228,7 @@ std::string make_face_hello(const Face& face, const HelloRequest& request, const
   Writer writer;
   writer.boolean(request.legacy ? "ismaster" : "isWritablePrimary", true);
   if (face.kind == FaceKind::mongos) writer.text("msg", "isdbgrid");
+  if (face.kind == FaceKind::mongos && request.load_balanced) writer.object_id("serviceId", face.version.process);
   write_version(writer, face.version);
   if (request.hello_ok) writer.boolean("helloOk", true);
   writer.int32("maxBsonObjectSize", face.limits.object_size)

@@ -71,6 +71,7 @@ struct HelloRequest {
   bool legacy = false;            // isMaster
   bool hello_ok = false;
   bool backpressure = false;      // it retries by itself what is answered as overloaded
+  bool load_balanced = false;     // it takes what it speaks with for a load balancer, and wants the name of who is behind it
   bool has_metadata = false;
   std::string application, driver;
   std::string wants_mechanisms_of;      // DATABASE.USER; empty: not asked

@@ -53,6 +53,12 @@ wire::ObjectId new_process() {
   return process;
 }
 
+std::string names_of(const std::vector<config::HostPort>& hosts) {
+  std::string names;
+  for (const auto& host : hosts) names += (names.empty() ? "" : ", ") + host.to_string();
+  return names;
+}
+
 }  // namespace
 
 MongoConnection::MongoConnection(std::shared_ptr<const config::Connection> config, Worker& home, UpstreamObserver& observer,
@@ -124,6 +130,7 @@ Task<> MongoConnection::tick() {
     const auto now = std::chrono::steady_clock::now();
     context_->on_tick(now);
     for (const auto& [id, session] : sessions_) session->on_tick(now);
+    if (members_.follows_dns() && polling_.begin(now)) spawn_named(home_.executor(), poll_seeds(), "look-up of hosts", context_);
   }
 }
 
@@ -131,21 +138,36 @@ Task<> MongoConnection::tick() {
 Task<std::string> MongoConnection::find_seeds(SteadyTime deadline) {
   if (!lookup_ || seeded_) co_return std::string();
   const auto srv = *settings_->uri.srv;
-  const auto records = co_await lookup_->ask(srv, deadline);
+  const auto records = co_await lookup_->ask(srv, SeedLookup::What::all, deadline);
   if (seeded_ || !records.error.empty()) co_return seeded_ ? std::string() : records.error;
   std::string error;
   const auto found = config::with_seeds(settings_->uri, records.targets, records.texts, error);
   if (!found) co_return error;
+  polling_.on_answer(std::chrono::steady_clock::now(), records.ttl);
   take_seeds(*found);
   co_return std::string();
+}
+
+/// Looks them up again; where that brings nothing, those that are known stay.
+Task<> MongoConnection::poll_seeds() {
+  const auto srv = *settings_->uri.srv;
+  const auto limit = std::chrono::steady_clock::now() + context_->config->reconnect.connection_timeout;
+  const auto records = co_await lookup_->ask(srv, SeedLookup::What::hosts, limit);
+  const auto known = members_.present_hosts();
+  auto trouble = records.error;
+  const auto hosts = trouble.empty() ? config::polled_seeds(srv, known, records.targets, trouble) : std::vector<config::HostPort>();
+  if (!trouble.empty()) spdlog::warn("{}: {}", id_, trouble);
+  polling_.on_answer(std::chrono::steady_clock::now(), hosts.empty() ? std::nullopt : std::optional(records.ttl));
+  if (hosts.empty() || hosts == known || !ticking_ || !members_.follows_dns()) co_return;
+  spdlog::info("{}: {} names {} now", id_, srv.name(), names_of(hosts));
+  members_.follow_dns(hosts);
+  on_learnt();
 }
 
 /// The endpoint that stood for all of them becomes the first.
 void MongoConnection::take_seeds(const config::MongoUri& uri) {
   seeded_ = true;
-  std::string names;
-  for (const auto& host : uri.hosts) names += (names.empty() ? "" : ", ") + host.to_string();
-  spdlog::info("{}: {} names {}", id_, uri.srv->name(), names);
+  spdlog::info("{}: {} names {}", id_, uri.srv->name(), names_of(uri.hosts));
   settings_->uri = uri;
   settings_->own->database = uri.auth_database;
   members_.seed(uri);
@@ -182,9 +204,18 @@ void MongoConnection::follow_members() {
   if (hosts.size() > 1 && ticking_) monitors_->follow(config_->reconnect.hang_timeout);
 }
 
+/// A mongos that DNS names no more is left once another one serves.
+void MongoConnection::leave_replaced() {
+  const auto present = upstream_.ready_endpoint(Wish::primary);
+  if (!present || !members_.is_replaced(*present)) return;
+  spdlog::info("{}: leaves {}", id_, members_.hosts()[*present].to_string());
+  upstream_.force_reconnect();
+}
+
 void MongoConnection::on_learnt() {
   context_->on_learnt();
   follow_members();
+  leave_replaced();
   const auto present = upstream_.ready_endpoint(Wish::primary), newest = members_.newest_primary();
   if (present && newest && *present != *newest) upstream_.backend_lost(*present, "another member was elected");
   const auto& face = members_.face();

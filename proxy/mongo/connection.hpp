@@ -13,6 +13,7 @@
 #include "proxy/mongo/context.hpp"
 #include "proxy/mongo/monitor.hpp"
 #include "proxy/mongo/seed_lookup.hpp"
+#include "proxy/mongo/seed_polling.hpp"
 #include "proxy/mongo/session.hpp"
 #include "proxy/mongo/standing.hpp"
 #include "proxy/worker.hpp"
@@ -46,6 +47,7 @@ class MongoConnection final : public Connection {
   /// From the files as they are now; what they do not yield is logged.
   [[nodiscard]] Tls read_tls(const config::Connection& config) const;
   Task<std::string> find_seeds(SteadyTime deadline);
+  Task<> poll_seeds();
   void take_seeds(const config::MongoUri& uri);
   /// The configuration with what DNS has said.
   [[nodiscard]] std::shared_ptr<const config::Connection> with_found(std::shared_ptr<const config::Connection> config) const;
@@ -53,6 +55,7 @@ class MongoConnection final : public Connection {
   void accept(Socket socket);
   void on_learnt();
   void follow_members();
+  void leave_replaced();
   Task<> tick();
 
   const std::string id_;
@@ -60,7 +63,8 @@ class MongoConnection final : public Connection {
   std::shared_ptr<const config::Connection> config_;
   const std::shared_ptr<BackendSettings> settings_;  // changed on the home worker
   Members members_;
-  std::unique_ptr<SeedLookup> lookup_;  // until the members' addresses are known
+  std::unique_ptr<SeedLookup> lookup_;  // none: the URI names its hosts
+  SeedPolling polling_;
   Upstream upstream_;
   std::shared_ptr<Context> context_;
   std::vector<std::unique_ptr<Listener>> listeners_;

@@ -39,6 +39,30 @@ void Members::seed(const config::MongoUri& uri) {
   topology_ = Topology(uri);
 }
 
+bool Members::follows_dns() const {
+  return uri_.srv && (topology_.kind() == TopologyKind::unknown || topology_.kind() == TopologyKind::sharded);
+}
+
+void Members::follow_dns(const std::vector<config::HostPort>& hosts) {
+  topology_.replace(hosts);
+  follow_topology();
+  judge_repetitions();
+  if (face_) refresh_face();
+}
+
+std::vector<config::HostPort> Members::present_hosts() const {
+  std::vector<config::HostPort> present;
+  for (std::size_t i = 0; i < hosts_.size(); ++i) {
+    if (!known_[i].retired) present.push_back(hosts_[i]);
+  }
+  return present;
+}
+
+bool Members::is_replaced(std::size_t member) const {
+  return sharded_ && known_[member].retired &&
+         std::ranges::any_of(known_, [](const auto& each) { return each.counts() && each.reachable; });
+}
+
 std::string Members::mismatch(const wire::MemberHello& hello) const {
   if (hello.type == Type::mongos) {
     if (!uri_.replica_set.empty()) return "it is a mongos, and the URI names a replica set";
@@ -116,7 +140,9 @@ void Members::note_build(std::size_t member, std::optional<wire::Build> build) {
 void Members::judge_repetitions() {
   const auto counts = [](const auto& each) { return each.counts(); };
   deduplicates_ = std::ranges::any_of(known_, counts) && std::ranges::all_of(known_, [&](const auto& each) {
-    return !counts(each) || why_not_twice(*each.hello, each.build, each.build_asked || !each.reachable).empty();
+    // A mongos that DNS names no more is in use until another one serves.
+    if (!counts(each)) return !sharded_ || !each.hello || why_not_twice(*each.hello, each.build, true).empty();
+    return why_not_twice(*each.hello, each.build, each.build_asked || !each.reachable).empty();
   });
   if (broken("standalone")) deduplicates_ = true;
   memory_ = session_time / 2;
@@ -149,7 +175,7 @@ Capabilities Members::capabilities() const {
 /// The servers that the topology has and the list has not are added to it; those that it has lost are retired, unless none
 /// were left.
 void Members::follow_topology() {
-  if (uri_.direct || *kind_ == wire::FaceKind::standalone) return;
+  if (uri_.direct || kind_ == wire::FaceKind::standalone) return;
   const auto& servers = topology_.servers();
   for (const auto& [address, server] : servers) {
     const bool listed = std::ranges::any_of(hosts_, [&](const auto& each) { return canonical_address(each.to_string()) == address; });
@@ -248,6 +274,8 @@ wire::Face Members::face_of_members(wire::FaceKind kind) const {
 }
 
 void Members::refresh_face() {
+  // Where none is left that has said anything, clients are shown what there was.
+  if (std::ranges::none_of(known_, [](const auto& each) { return each.counts(); })) return;
   auto next = face_of_members(face_->kind);
   next.version = face_->version;
   const bool same = next.wire_min == face_->wire_min && next.wire_max == face_->wire_max && next.limits == face_->limits &&

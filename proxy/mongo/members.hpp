@@ -34,6 +34,11 @@ class Members {
   /// The URI with the hosts that DNS has for it, before anything is known of any.
   void seed(const config::MongoUri& uri);
 
+  /// Does DNS say who belongs to the upstream? Where it consists of mongos, or nobody has said yet of what.
+  [[nodiscard]] bool follows_dns() const;
+  /// DNS has named these since; hosts that are named no more are retired.
+  void follow_dns(const std::vector<config::HostPort>& hosts);
+
   using Time = std::chrono::steady_clock::time_point;
   /// A member has answered hello. Returns a sentence where it is none that may be served; nothing is kept of it then.
   [[nodiscard]] std::string note(std::size_t member, const wire::MemberHello& hello, Time now = {});
@@ -77,6 +82,10 @@ class Members {
   [[nodiscard]] const std::vector<config::HostPort>& hosts() const { return hosts_; }
   /// It belongs to the upstream no more, by the word of the primary.
   [[nodiscard]] bool is_retired(std::size_t member) const { return known_[member].retired; }
+  /// Those that belong to the upstream.
+  [[nodiscard]] std::vector<config::HostPort> present_hosts() const;
+  /// This mongos belongs to the upstream no more, and another one has answered.
+  [[nodiscard]] bool is_replaced(std::size_t member) const;
   /// They are mongos: each serves everything, and reads go on from there.
   [[nodiscard]] bool is_sharded() const { return sharded_; }
   /// A member is to be selected for this command by its read preference.

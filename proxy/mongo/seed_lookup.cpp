@@ -84,15 +84,20 @@ bool take_text(const ns_rr& record, std::vector<std::string>& into) {
   return true;
 }
 
-SeedRecords look_up(const config::MongoSrv& srv) {
+SeedRecords look_up(const config::MongoSrv& srv, SeedLookup::What what) {
   SeedRecords records;
   Resolver resolver;
   using Missing = Resolver::Missing;
-  records.error = resolver.query(srv.name(), ns_t_srv, Missing::is_an_error,
-                                 [&](const ns_msg& message, const ns_rr& record) { return take_target(message, record, records.targets); });
+  records.error = resolver.query(srv.name(), ns_t_srv, Missing::is_an_error, [&](const ns_msg& message, const ns_rr& record) {
+    const std::chrono::seconds ttl(ns_rr_ttl(record));
+    records.ttl = records.targets.empty() ? ttl : std::min(records.ttl, ttl);
+    return take_target(message, record, records.targets);
+  });
   if (!records.error.empty()) return records;
-  records.error = resolver.query(srv.host, ns_t_txt, Missing::is_none,
-                                 [&](const ns_msg&, const ns_rr& record) { return take_text(record, records.texts); });
+  if (what == SeedLookup::What::all) {
+    records.error = resolver.query(srv.host, ns_t_txt, Missing::is_none,
+                                   [&](const ns_msg&, const ns_rr& record) { return take_text(record, records.texts); });
+  }
   std::ranges::shuffle(records.targets, std::minstd_rand(std::random_device{}()));
   return records;
 }
@@ -111,12 +116,12 @@ SeedLookup::SeedLookup(Executor home) : home_(std::move(home)) {}
 
 SeedLookup::~SeedLookup() { thread_.join(); }
 
-Task<SeedRecords> SeedLookup::ask(config::MongoSrv srv, SteadyTime deadline) {
+Task<SeedRecords> SeedLookup::ask(config::MongoSrv srv, What what, SteadyTime deadline) {
   const auto now = [] { return std::chrono::steady_clock::now(); };
   if (!latest_ || (latest_->done && (latest_->records.error.empty() || latest_->at + failure_age < now()))) {
     latest_ = std::make_shared<Lookup>(home_);
-    asio::post(thread_, [home = home_, lookup = latest_, srv] {
-      asio::post(home, [lookup, records = look_up(srv)]() mutable {
+    asio::post(thread_, [home = home_, lookup = latest_, srv, what] {
+      asio::post(home, [lookup, records = look_up(srv, what)]() mutable {
         lookup->records = std::move(records);
         lookup->done = true;
         lookup->at = std::chrono::steady_clock::now();

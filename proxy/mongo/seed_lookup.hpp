@@ -2,6 +2,7 @@
 // and TXT records without waiting.
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <string>
 #include <vector>
@@ -16,6 +17,7 @@ namespace holdfast::proxy::mongo {
 struct SeedRecords {
   std::vector<config::HostPort> targets;
   std::vector<std::string> texts;
+  std::chrono::seconds ttl{0};  // how long what names the hosts holds
   std::string error;  // a sentence; empty: answered
 };
 
@@ -27,8 +29,10 @@ class SeedLookup {
   SeedLookup(const SeedLookup&) = delete;
   SeedLookup& operator=(const SeedLookup&) = delete;
 
+  enum class What { all, hosts };
   /// Returns at `deadline` at the latest; a look-up that goes on then is joined by the next call. A failure is told again for a second.
-  Task<SeedRecords> ask(config::MongoSrv srv, SteadyTime deadline);
+  /// With `hosts` the TXT records are left out.
+  Task<SeedRecords> ask(config::MongoSrv srv, What what, SteadyTime deadline);
 
  private:
   struct Lookup;

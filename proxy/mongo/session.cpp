@@ -173,13 +173,18 @@ void Session::on_face() { pause_.cancel(); }
 
 void Session::on_tick(SteadyTime now) {
   if (!busy_ && relay_ && relay_->since + relay_time < now) drop_relay();
-  if (!busy_ || gone_) return;
-  char byte = 0;
-  const auto found = ::recv(client_.socket().native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
-  if (found == 0 || (found < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)) return abandon();
+  if (!busy_) return;
+  if (!gone_ && client_has_left()) return abandon();
+  // Also a write that goes on for nobody: it has a connection that others could use.
   if (backend_ == nullptr || checking_hang_ || now < quiet_since_ + context_->config->reconnect.hang_timeout) return;
   checking_hang_ = true;
   spawn_named(context_->home, check_hang(member_), "hang check", shared_from_this());
+}
+
+bool Session::client_has_left() {
+  char byte = 0;
+  const auto found = ::recv(client_.socket().native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+  return found == 0 || (found < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR);
 }
 
 Task<> Session::check_hang(std::size_t member) {

@@ -50,6 +50,7 @@ class Session : public std::enable_shared_from_this<Session> {
   Task<bool> write(std::string_view bytes);
   void end(std::string_view reason);
   void abandon();
+  [[nodiscard]] bool client_has_left();
   Task<> check_hang(std::size_t member);
 
   // what the proxy answers itself (session_own.cpp)

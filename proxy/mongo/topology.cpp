@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <set>
 
+#include "config/lower.hpp"
+
 namespace holdfast::proxy::mongo {
 
 namespace {
@@ -24,8 +26,7 @@ std::vector<std::string> members_of(const wire::MemberHello& hello) {
 }  // namespace
 
 std::string canonical_address(std::string_view address) {
-  std::string out(address);
-  std::ranges::transform(out, out.begin(), [](unsigned char c) { return static_cast<char>(c >= 'A' && c <= 'Z' ? c + 32 : c); });
+  auto out = config::lower(address);
   const auto bracket = out.rfind(']');
   const auto colon = out.find(':', bracket == std::string::npos ? 0 : bracket);
   return colon == std::string::npos ? out + ":27017" : out;
@@ -67,6 +68,16 @@ void Topology::update(const std::string& named, const wire::MemberHello& hello) 
     case TopologyKind::replica_set_no_primary:
     case TopologyKind::replica_set_with_primary: update_set(address, hello); break;
   }
+}
+
+void Topology::replace(const std::vector<config::HostPort>& hosts) {
+  std::map<std::string, Server> servers;
+  for (const auto& host : hosts) {
+    const auto address = canonical_address(host.to_string());
+    const auto known = servers_.find(address);
+    servers.emplace(address, known == servers_.end() ? std::nullopt : std::move(known->second));
+  }
+  servers_ = std::move(servers);
 }
 
 void Topology::update_unknown(const std::string& address, const wire::MemberHello& hello) {

@@ -30,6 +30,9 @@ class Topology {
   /// A server has answered; with `ok` false it could not be asked. What one says that does not belong here is not heard.
   void update(const std::string& address, const wire::MemberHello& hello);
 
+  /// Consists of these servers from now on, which DNS has named ("Polling SRV Records for mongos Discovery").
+  void replace(const std::vector<config::HostPort>& hosts);
+
   [[nodiscard]] TopologyKind kind() const { return kind_; }
   /// By address, `host:port` in lower case.
   [[nodiscard]] const std::map<std::string, Server>& servers() const { return servers_; }

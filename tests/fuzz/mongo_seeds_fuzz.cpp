@@ -15,6 +15,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const auto line = bytes.find('\n');
   const std::string target(bytes.substr(0, line));
   const std::string text(line == std::string_view::npos ? std::string_view() : bytes.substr(line + 1));
+  for (const auto& host : polled_seeds(*uri->srv, uri->hosts, {{target, 27017}}, error)) {
+    if (!host.host.ends_with(".db.test")) std::abort();
+  }
+  error.clear();
   const auto found = with_seeds(*uri, {{target, 27017}}, {text}, error);
   if (!found) return error.empty() ? (std::abort(), 0) : 0;
   for (const auto& host : found->hosts) {

@@ -1,7 +1,11 @@
 """The table of what a MongoDB client sees, row by row, with PyMongo on the model replica set: the driver's own listeners decide."""
 
+import json
+import socket
+import struct
 import threading
 
+import bson
 import pytest
 from pymongo import MongoClient, UpdateOne
 from pymongo.errors import CursorNotFound, OperationFailure
@@ -289,6 +293,20 @@ def test_a_frozen_primary_is_left_for_the_one_that_the_others_elect(model, watch
     wait_for(lambda: settled_roughly(model), deadline=20.0, what="one primary and two who follow it")
     assert watched.collection.find_one({"_id": "warm"})["n"] == 1
     assert n_of(model) == 1
+    watched.saw_nothing()
+
+
+def test_a_frozen_primary_is_not_waited_for_on_behalf_of_a_client_that_has_gone(model, proxy, watched):
+    """Its write would have a connection of the pool until the primary thaws."""
+    def under_way():
+        return [one["client"] for one in json.loads(proxy.admin("/api/v1/sessions")[1]) if one["state"] == "active"]
+
+    write = bson.encode({"insert": "things", "documents": [{}], "$db": "test"})
+    with socket.create_connection(("127.0.0.1", proxy.port)) as client:
+        model.do("freeze")
+        client.sendall(struct.pack("<iiiiIB", 21 + len(write), 1, 0, 2013, 0, 0) + write)
+        wait_for(lambda: len(under_way()) == 1, what="a write that waits for the primary")
+    wait_for(lambda: not under_way(), what="the end of its session")
     watched.saw_nothing()
 
 

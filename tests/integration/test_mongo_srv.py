@@ -1,11 +1,12 @@
 """mongodb+srv:// through the system's resolver, against a DNS server of the test: what is found, what is refused, what is tried again."""
 
+import threading
 from contextlib import closing
 
 import pytest
 
 from support import name_server
-from support.holdfast import run_binary
+from support.holdfast import Background, run_binary
 from support.mongo import ModelSet
 from support.mongo_listener import WatchedClient
 from support.name_server import NameServer
@@ -112,6 +113,79 @@ def test_tls_is_on_unless_the_uri_says_otherwise(model, names, start_holdfast):
     fill(names, model)
     proxy = start(start_holdfast, names, f"mongodb+srv://{HOST}/", ready=False)
     wait_for(lambda: "TLS" in (proxy.state()["lastError"] or ""), what="members that speak no TLS")
+
+
+@pytest.mark.timeout(150)
+def test_mongos_come_and_go_with_dns_and_no_client_notices(names, start_holdfast):
+    """A minute of it is the specification's: nothing is looked up again before."""
+    def name(*numbers):
+        names.records[SRV, "SRV"] = [f"0 0 {sharded.mongos[number].rsplit(':', 1)[1]} m{number}.db.test." for number in numbers]
+
+    def addresses():
+        return sorted(one["address"].split(".")[0] for one in proxy.state()["endpoints"])
+
+    def write():
+        while not ended.is_set():
+            watched.collection.update_one({"_id": "count"}, {"$inc": {"n": 1}})
+            written.append(1)
+            ended.wait(0.01)
+
+    written, ended = [], threading.Event()
+    with ModelSet("--members", 1, "--mongos", 3) as sharded:
+        names.records = {(f"m{number}.db.test", "A"): ["127.0.0.1"] for number in range(3)}
+        name(0)
+        proxy = start(start_holdfast, names)
+        assert addresses() == ["m0"]
+        with closing(WatchedClient(proxy.port)) as watched:
+            watched.collection.insert_one({"_id": "count", "n": 0})
+            writer = Background(write)
+            names.refuses = True
+            wait_for(lambda: names.asked.count((SRV, "SRV")) >= 2, deadline=75, what="a second look-up")
+            proxy.wait_for_log("cannot look up _mongodb._tcp.set.db.test: Host name lookup failure")
+            assert addresses() == ["m0"]
+            name(1, 2)
+            names.refuses = False
+            wait_for(lambda: addresses() == ["m1", "m2"], deadline=20, what="the other two")
+            proxy.wait_for_state("connected")
+            before = len(written)
+            wait_for(lambda: len(written) > before + 10, what="writes by the other two")
+            ended.set()
+            writer.result()
+            assert watched.collection.find_one({"_id": "count"})["n"] == len(written)
+            watched.saw_nothing()
+        assert names.asked.count((HOST, "TXT")) == 1, "TXT records are not asked for again"
+    assert "Traceback" not in sharded.problems, sharded.problems
+
+
+def check(names, tmp_path):
+    path = tmp_path / "holdfast.yaml"
+    path.write_text(f'connections: [{{id: a, type: mongodb, listen: 127.0.0.1:27018, upstream: "mongodb+srv://{HOST}/", '
+                    'reconnect: {connection_timeout: 500ms}}]\n')
+    return run_binary("check", "-c", path, wrapper=names.wrapper())
+
+
+def test_check_says_what_dns_has(model, names, tmp_path):
+    fill(names, model)
+    names.records[HOST, "TXT"] = ['"authSource=shop&replicaSet=rs0"']
+    done = check(names, tmp_path)
+    said = done.stdout.strip()
+    assert done.returncode == 0 and not done.stderr, done
+    assert said.startswith(f"a: {SRV} names ") and said.endswith("; replicaSet=rs0, authSource=shop")
+    assert all(f"m{number}.db.test:{address.rsplit(':', 1)[1]}" in said for number, address in enumerate(model.members))
+
+
+def test_check_finds_what_dns_may_not_say(names, tmp_path):
+    names.records = {(SRV, "SRV"): ["0 0 27017 m0.db.elsewhere.test."]}
+    done = check(names, tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f'a: {SRV} names "m0.db.elsewhere.test", which is outside of db.test\n'
+
+
+@pytest.mark.parametrize("silent, sentence", [(False, f"cannot look up {SRV}: Unknown host"), (True, f"timed out looking up {SRV}")])
+def test_check_only_warns_of_a_name_that_cannot_be_looked_up_from_here(names, tmp_path, silent, sentence):
+    names.silent = silent
+    done = check(names, tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", f"warning: a: {sentence}\n")
 
 
 @pytest.mark.parametrize("uri, sentence", [

@@ -54,15 +54,13 @@ def strike(model, order):
     wait_for(lambda: whole(model), what="a whole set")
 
 
-@pytest.mark.timeout(60 + 10 * LOSSES)
-@pytest.mark.parametrize("name", DRIVERS)
-def test_an_unchanged_program_runs_through_stepdowns_and_kills_without_one_error(start_holdfast, name):
+def survive(start_holdfast, name, losses, options=""):
     with ModelSet("--members", 3) as model:
         proxy = start_holdfast(model.uri(), connection={"type": "mongodb"})
-        survivor = Survivor(name, f"mongodb://127.0.0.1:{proxy.port}/", model)
+        survivor = Survivor(name, f"mongodb://127.0.0.1:{proxy.port}/{options}", model)
         try:
             survivor.goes_on("its start")
-            for number in range(LOSSES):
+            for number in range(losses):
                 order = ("step_down", "kill")[number % 2]
                 strike(model, order)
                 survivor.goes_on(f"loss {number + 1}, {order}")
@@ -76,3 +74,15 @@ def test_an_unchanged_program_runs_through_stepdowns_and_kills_without_one_error
         assert stored["ids"] == list(range(1, told["acknowledged"] + 1))
         assert proxy.disconnections() == 0
     assert not model.problems, model.problems
+
+
+@pytest.mark.timeout(60 + 10 * LOSSES)
+@pytest.mark.parametrize("name", DRIVERS)
+def test_an_unchanged_program_runs_through_stepdowns_and_kills_without_one_error(start_holdfast, name):
+    survive(start_holdfast, name, LOSSES)
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("name", [name for name in DRIVERS if name != "motor"])  # which is PyMongo
+def test_so_does_one_that_takes_holdfast_for_a_load_balancer(start_holdfast, name):
+    survive(start_holdfast, name, 4, "?loadBalanced=true")

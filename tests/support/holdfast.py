@@ -39,9 +39,9 @@ def everywhere(connection):
     return {"exactly_once": "on"} if EXACTLY_ONCE and connection.get("replay") != "off" else {}
 
 
-def run_binary(*arguments, environment=None, timeout=15):
-    """Runs `holdfast` to its end; the CompletedProcess with text output."""
-    return subprocess.run([str(BINARY), *map(str, arguments)], capture_output=True, text=True, timeout=timeout, check=False,
+def run_binary(*arguments, environment=None, timeout=15, wrapper=()):
+    """Runs `holdfast` to its end, by the command `wrapper` if there is one; the CompletedProcess with text output."""
+    return subprocess.run([*wrapper, str(BINARY), *map(str, arguments)], capture_output=True, text=True, timeout=timeout, check=False,
                           env={**_bare_environment(), **(environment or {})}, stdin=subprocess.DEVNULL)
 
 

@@ -74,6 +74,41 @@ TEST(MongoSeeds, hosts_of_the_same_domain_are_taken_and_no_others) {
   EXPECT_EQ(seeded(uri_of("mongodb+srv://set.db.test/?srvMaxHosts=1")).hosts.size(), 1U);
 }
 
+std::string names_of(const std::vector<HostPort>& hosts) {
+  std::string names;
+  for (const auto& host : hosts) names += (names.empty() ? "" : " ") + host.to_string();
+  return names;
+}
+
+TEST(MongoSeeds, a_later_look_up_adds_and_removes_hosts) {
+  const auto srv = *uri_of("mongodb+srv://set.db.test/").srv;
+  std::string error;
+  const std::vector<HostPort> known{{"m0.db.test", 27018}, {"m2.db.test", 27017}};
+  EXPECT_EQ(names_of(polled_seeds(srv, known, {two[1], two[0], two[0]}, error)), "m0.db.test:27018 m1.db.test:27017");
+  EXPECT_EQ(names_of(polled_seeds(srv, known, {{"m2.db.test", 1}}, error)), "m2.db.test:1") << "another port is another host";
+  EXPECT_EQ(error, "");
+}
+
+TEST(MongoSeeds, a_later_look_up_passes_over_hosts_of_other_domains_and_keeps_the_list_where_nothing_is_left) {
+  const auto srv = *uri_of("mongodb+srv://set.db.test/").srv;
+  std::string error;
+  EXPECT_EQ(names_of(polled_seeds(srv, two, {{"m0.evil.test", 1}, two[1]}, error)), "m1.db.test:27017");
+  EXPECT_EQ(error, "_mongodb._tcp.set.db.test names \"m0.evil.test\", which is outside of db.test");
+  EXPECT_EQ(names_of(polled_seeds(srv, two, {{"m0.evil.test", 1}}, error)), "");
+  error.clear();
+  EXPECT_EQ(names_of(polled_seeds(srv, two, {}, error)), "");
+  EXPECT_EQ(error, "_mongodb._tcp.set.db.test names no host");
+}
+
+TEST(MongoSeeds, a_later_look_up_keeps_the_hosts_that_it_may_and_fills_up_with_new_ones) {
+  const auto srv = *uri_of("mongodb+srv://set.db.test/?srvMaxHosts=2").srv;
+  std::string error;
+  const std::vector<HostPort> all{{"a.db.test", 1}, {"b.db.test", 1}, {"c.db.test", 1}, {"d.db.test", 1}};
+  EXPECT_EQ(names_of(polled_seeds(srv, {all[2], all[3]}, all, error)), "c.db.test:1 d.db.test:1");
+  EXPECT_EQ(names_of(polled_seeds(srv, {all[3], two[1]}, all, error)), "d.db.test:1 a.db.test:1");
+  EXPECT_EQ(error, "");
+}
+
 TEST(MongoSeeds, a_text_names_the_set_and_the_login_s_database_where_the_uri_does_not) {
   const std::vector<std::string> text{"authSource=admin2&replicaSet=rs%31&loadBalanced=false"};
   auto found = seeded(uri_of("mongodb+srv://app:x@set.db.test/shop"), text);

@@ -92,6 +92,20 @@ TEST(MongoHello, the_mongos_face_says_what_a_mongos_says_and_nothing_of_a_set) {
   }
 }
 
+TEST(MongoHello, who_takes_it_for_a_load_balancer_is_given_the_name_of_a_service_by_the_face_of_a_mongos) {
+  Writer writer;
+  auto face = mongos_face();
+  const auto request = read_hello_request(writer.int32("hello", 1).boolean("loadBalanced", true).finish(), face);
+  EXPECT_TRUE(request.load_balanced);
+  const auto body = make_face_hello(face, request, {});
+  const auto service = find(body, "serviceId");
+  ASSERT_TRUE(service && service->kind == Kind::object_id);
+  EXPECT_EQ(service->bytes, std::string_view(process.data(), process.size()));
+  EXPECT_FALSE(find(make_face_hello(face, {}, {}), "serviceId"));
+  face.kind = FaceKind::standalone;
+  EXPECT_FALSE(find(make_face_hello(face, request, {}), "serviceId")) << "a standalone is no service";
+}
+
 TEST(MongoHello, the_standalone_face_is_a_standalone_and_hello_is_answered_as_hello) {
   auto face = mongos_face();
   face.kind = FaceKind::standalone;

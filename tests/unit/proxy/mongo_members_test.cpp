@@ -327,6 +327,73 @@ TEST(MongoMembers, hosts_that_dns_has_take_the_place_of_the_name_that_stood_for_
   EXPECT_EQ(names(members), (std::vector<std::string>{"m0:27017", "m1:27017", "m2:27017"}));
 }
 
+/// Several mongos that DNS has named.
+Members of_dns(std::size_t hosts) {
+  auto config = config_with(hosts, "");
+  config.mongo.srv.emplace();
+  return Members(config, {});
+}
+
+TEST(MongoMembers, mongos_come_and_go_as_dns_has_them_and_one_that_is_gone_is_left_once_another_serves) {
+  auto members = of_dns(2);
+  EXPECT_TRUE(members.follows_dns()) << "nobody has said yet of what it consists";
+  static_cast<void>(members.note(0, hello(Type::mongos, 9, "")));
+  EXPECT_TRUE(members.follows_dns());
+  members.follow_dns({{"h1", 27017}, {"h2", 27017}});
+  ASSERT_EQ(members.hosts().size(), 3U);
+  EXPECT_EQ(members.hosts()[2].host, "h2");
+  EXPECT_TRUE(members.is_retired(0) && !members.is_retired(1) && !members.is_retired(2));
+  EXPECT_EQ(members.present_hosts(), (std::vector<config::HostPort>{{"h1", 27017}, {"h2", 27017}}));
+  EXPECT_FALSE(members.is_replaced(0)) << "no other one has answered";
+  static_cast<void>(members.note(0, hello(Type::mongos, 9, "")));
+  EXPECT_TRUE(members.is_retired(0)) << "whatever it says itself";
+  static_cast<void>(members.note(2, hello(Type::mongos, 9, "")));
+  EXPECT_TRUE(members.is_replaced(0) && !members.is_replaced(2));
+  members.note_unreachable(2);
+  EXPECT_FALSE(members.is_replaced(0));
+  members.follow_dns({{"h0", 27017}});
+  EXPECT_TRUE(!members.is_retired(0) && members.is_retired(1) && members.is_retired(2));
+  EXPECT_EQ(members.hosts().size(), 3U);
+}
+
+TEST(MongoMembers, the_face_stays_while_none_of_the_new_hosts_has_answered) {
+  auto members = of_dns(1);
+  static_cast<void>(members.note(0, hello(Type::mongos, 17, "")));
+  members.all_asked();
+  const auto before = members.face()->version;
+  members.follow_dns({{"h1", 27017}});
+  EXPECT_EQ(members.face()->wire_max, 17);
+  static_cast<void>(members.note(1, hello(Type::mongos, 17, "")));
+  EXPECT_EQ(members.face()->version, before);
+}
+
+TEST(MongoMembers, a_mongos_that_dns_names_no_more_still_says_that_nothing_may_be_sent_twice) {
+  auto members = of_dns(1);
+  static_cast<void>(members.note(0, hello(Type::mongos, 9, "")));
+  members.note_build(0, wire::Build{"FerretDB", "2"});
+  members.follow_dns({{"h1", 27017}});
+  static_cast<void>(members.note(1, hello(Type::mongos, 9, "")));
+  members.note_build(1, wire::Build{"MongoDB", "7.0.16"});
+  EXPECT_FALSE(members.deduplicates());
+}
+
+TEST(MongoMembers, hosts_are_replaced_before_any_has_answered) {
+  auto members = of_dns(1);
+  members.follow_dns({{"h1", 27017}});
+  EXPECT_TRUE(members.is_retired(0));
+  EXPECT_EQ(members.note(1, hello(Type::mongos, 9, "")), "");
+}
+
+TEST(MongoMembers, dns_does_not_say_who_belongs_to_a_set_or_to_a_uri_that_names_its_hosts) {
+  auto set = of_dns(2);
+  static_cast<void>(set.note(0, hello(Type::secondary)));
+  EXPECT_FALSE(set.follows_dns());
+  auto standalone = of_dns(1);
+  static_cast<void>(standalone.note(0, hello(Type::standalone)));
+  EXPECT_FALSE(standalone.follows_dns());
+  EXPECT_FALSE(Members(config_with(2, ""), {}).follows_dns());
+}
+
 TEST(MongoMembers, a_direct_connection_keeps_to_its_host) {
   auto config = config_with(1);
   config.mongo.direct = true;

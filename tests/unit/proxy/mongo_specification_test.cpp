@@ -31,6 +31,8 @@ const std::map<std::string, std::string> left_out{
     {"discovery_and_monitoring/unified", "they need fail points and a driver's events: tests/integration/test_mongo_suites.py"},
     {"discovery_and_monitoring/load-balanced", "loadBalanced=true is refused as an upstream"},
     {"server_selection/in_window", "which of the nearest is taken by operations under way: here it is drawn"},
+    {"srv_seedlist/load-balanced", "loadBalanced=true is refused as an upstream"},
+    {"srv_seedlist/replica-set/srvAllowedHostsSuffix", "an option that is unknown here, and so a mistake"},
 };
 
 fs::path root() {
@@ -286,6 +288,80 @@ TEST(MongoSpecification, server_selection_and_max_staleness_say_who_may_serve) {
   }
   std::cout << "server selection and max staleness: " << run << " cases run, " << skipped << " left out\n";
   EXPECT_GE(run, 110U);
+}
+
+/// What the cases expect DNS to have: the zone is described beside them in the specification.
+struct Records {
+  std::vector<config::HostPort> targets;
+  std::vector<std::string> texts;
+};
+
+Records records_of(std::string_view host) {
+  const std::string usual = "localhost.test.build.10gen.cc";
+  static const std::map<std::string, std::string, std::less<>> others{
+      {"test12", "localhost.build.10gen.cc"},          {"test13", "test.build.10gen.cc"},
+      {"test14", "localhost.not-test.build.10gen.cc"}, {"test15", "localhost.test.not-build.10gen.cc"},
+      {"test16", "localhost.test.build.not-10gen.cc"}, {"test17", "localhost.test.build.10gen.not-cc"},
+      {"test18", "localhost.sub.test.build.10gen.cc"}, {"test", "test.build.10gen.cc"},
+      {"build", "build.10gen.cc"}};
+  static const std::map<std::string, std::vector<std::string>, std::less<>> texts{
+      {"test5", {"replicaSet=repl0&authSource=thisDB"}}, {"test6", {"replicaSet=repl0", "authSource=otherDB"}},
+      {"test7", {"ssl=false"}},                          {"test8", {"authSource"}},
+      {"test10", {"socketTimeoutMS=500"}},               {"test11", {"replicaSet=repl0"}},
+      {"test21", {"loadBalanced=false"}}};
+  const auto label = host.substr(0, host.find('.'));
+  Records records;
+  if (const auto found = texts.find(label); found != texts.end()) records.texts = found->second;
+  if (label == "test4") return records;
+  if (label == "test19") return {{{"localhost.evil.build.10gen.cc", 27017}, {usual, 27017}}, {}};
+  if (label == "test1" || label == "test22") return {{{usual, 27017}, {usual, 27018}}, {}};
+  if (label == "test2") return {{{usual, 27018}, {usual, 27019}}, {}};
+  const auto other = others.find(label);
+  records.targets.push_back({other == others.end() ? usual : other->second, 27017});
+  return records;
+}
+
+void run_seed_list(const Case& one) {
+  std::string error;
+  auto found = config::parse_mongo_uri(text_of(one.document, "uri"), error);
+  if (found) {
+    const auto records = records_of(found->srv->host);
+    found = config::with_seeds(*found, records.targets, records.texts, error);
+  }
+  const auto fails = wire::find(one.document, "error");
+  ASSERT_EQ(!found, fails && fails->truth()) << one.name << ": " << error;
+  if (!found) return;
+  if (const auto count = wire::find(one.document, "numSeeds")) {
+    EXPECT_EQ(found->hosts.size(), static_cast<std::size_t>(count->integer)) << one.name;
+  }
+  std::multiset<std::string> wanted, seeds;
+  static_cast<void>(wire::for_each(within(one.document, "seeds"), [&](const Element& each) {
+    wanted.emplace(each.bytes);
+    return true;
+  }));
+  for (const auto& host : found->hosts) seeds.insert(host.to_string());
+  if (!wanted.empty()) {
+    EXPECT_EQ(seeds, wanted) << one.name;
+  }
+  const auto options = within(one.document, "options");
+  EXPECT_EQ(found->replica_set, text_of(options, "replicaSet")) << one.name;
+  if (const auto source = text_of(options, "authSource"); !source.empty()) {
+    EXPECT_EQ(found->auth_database, source) << one.name;
+  }
+  if (const auto tls = wire::find(options, "ssl")) {
+    EXPECT_EQ(found->tls, tls->truth()) << one.name;
+  }
+}
+
+TEST(MongoSpecification, a_seed_list_is_what_dns_may_say) {
+  if (!fs::exists(root())) GTEST_SKIP() << "PyMongo's tests are not in " << root();
+  std::size_t skipped = 0, run = 0;
+  for (const auto& one : cases("srv_seedlist", skipped)) {
+    run_seed_list(one);
+    ++run;
+  }
+  std::cout << "seed lists: " << run << " cases run, " << skipped << " left out\n";
+  EXPECT_GE(run, 45U);
 }
 
 }  // namespace

@@ -1,0 +1,118 @@
+"""A driver that is told that it speaks with a load balancer (loadBalanced=true): holdfast is one service to it, whatever befalls the members."""
+
+from contextlib import closing
+
+import pytest
+from pymongo import MongoClient
+from pymongo.errors import ConfigurationError, CursorNotFound
+
+from support.mongo import ModelSet
+from support.mongo_faults import whole
+from support.mongo_listener import WatchedClient
+from support.waiting import wait_for
+
+
+@pytest.fixture(scope="module")
+def module_model():
+    with ModelSet("--members", 3) as one:
+        yield one
+    assert "Traceback" not in one.problems, one.problems
+
+
+@pytest.fixture
+def model(module_model):
+    wait_for(lambda: whole(module_model), what="a whole set")
+    with MongoClient(module_model.uri()) as direct:
+        direct.drop_database("test")
+    return module_model
+
+
+@pytest.fixture
+def proxy(model, start_holdfast):
+    return start_holdfast(model.uri(), connection={"type": "mongodb"})
+
+
+@pytest.fixture
+def watched(proxy):
+    with closing(WatchedClient(proxy.port, loadBalanced=True)) as one:
+        one.collection.insert_one({"_id": "warm", "n": 0})
+        yield one
+
+
+def lose(model, how):
+    """One loss; another primary is there when it returns, and the old member is back."""
+    old = model.primary()
+    model.do(how)
+    wait_for(lambda: model.primary() is not None, what="a primary")
+    if how == "kill":
+        model.do("start", member=old)
+
+
+losses = pytest.mark.parametrize("how", ["step_down", "kill"])
+
+
+def test_the_service_has_one_name_for_as_long_as_the_process_lives(proxy, watched):
+    assert watched.client.topology_description.topology_type_name == "LoadBalanced"
+    with MongoClient("127.0.0.1", proxy.port) as plain:
+        names = {watched.client.admin.command("hello", loadBalanced=True)["serviceId"], plain.admin.command("hello", loadBalanced=True)["serviceId"]}
+        assert len(names) == 1
+        assert "serviceId" not in plain.admin.command("hello")
+        assert plain.topology_description.topology_type_name == "Sharded"
+
+
+@losses
+def test_it_writes_and_reads_through_a_loss(model, watched, how):
+    collection = watched.collection
+    lose(model, how)
+    collection.update_one({"_id": "warm"}, {"$inc": {"n": 1}})
+    collection.insert_many([{"_id": number} for number in range(3)])
+    assert collection.find_one_and_delete({"_id": 2}) == {"_id": 2}
+    assert sorted(collection.distinct("_id", {"_id": {"$type": "int"}})) == [0, 1]
+    assert collection.find_one({"_id": "warm"})["n"] == 1
+    watched.saw_nothing()
+
+
+def test_its_cursor_goes_on_after_a_stepdown(model, watched):
+    watched.collection.insert_many([{"k": i} for i in range(50)])
+    cursor = watched.collection.find({"k": {"$exists": True}}, batch_size=7)
+    first = next(cursor)["k"]
+    lose(model, "step_down")
+    assert [first] + [one["k"] for one in cursor] == list(range(50))
+    watched.saw_nothing()
+
+
+def test_its_cursor_of_a_dead_process_is_not_found_and_the_connection_serves_on(model, watched):
+    watched.collection.insert_many([{"k": i} for i in range(50)])
+    cursor = watched.collection.find({}, batch_size=7)
+    next(cursor)
+    lose(model, "kill")
+    with pytest.raises(CursorNotFound):
+        list(cursor)
+    assert watched.collection.find_one({"_id": "warm"})["n"] == 0
+    assert not [line for line in watched.noticed.trouble if not line.startswith(("getMore failed", "killCursors failed"))], watched.noticed.trouble
+
+
+@losses
+def test_its_transaction_runs_again_as_a_whole(model, watched, how):
+    runs = []
+
+    def body(session):
+        runs.append(1)
+        watched.collection.update_one({"_id": "warm"}, {"$inc": {"n": 1}}, session=session)
+        if len(runs) == 1:
+            lose(model, how)
+        watched.collection.update_one({"_id": "warm"}, {"$inc": {"n": 10}}, session=session)
+
+    with watched.client.start_session() as session:
+        session.with_transaction(body)
+    assert len(runs) == 2
+    assert watched.collection.find_one({"_id": "warm"})["n"] == 11
+    only_errors = [line for line in watched.noticed.trouble if not line.startswith(("update failed", "abortTransaction failed"))]
+    assert not only_errors, only_errors
+
+
+def test_a_standalone_is_no_service(start_holdfast):
+    with ModelSet("--standalone") as model:
+        proxy = start_holdfast(model.uri(), connection={"type": "mongodb"})
+        with closing(WatchedClient(proxy.port, loadBalanced=True)) as watched, pytest.raises(ConfigurationError, match="load balancing mode"):
+            watched.collection.find_one({})
