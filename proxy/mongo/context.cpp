@@ -85,10 +85,10 @@ Task<Context::Found> Context::primary(WaiterId waiter, std::shared_ptr<Login> lo
 
 /// What a primary that was replaced answers is not believed. It is asked until the upstream leaves it, or it shows that it was
 /// elected again: twice, because the first answer may be older than the news.
-Task<std::optional<Refusal>> Context::outlast_replaced(WaiterId waiter, SteadyTime deadline) {
+Task<std::optional<Refusal>> Context::outlast_deposed(WaiterId waiter, SteadyTime deadline) {
   for (int shown = 0; shown < 2;) {
     const auto ready = upstream.ready_endpoint(Wish::primary);
-    if (!ready || !members.is_replaced(*ready)) break;
+    if (!ready || !members.is_deposed(*ready)) break;
     if (now() >= deadline) {
       co_return Refusal{RefusalReason::hold_timeout, config->id + ": another primary was elected, and cannot be used yet"};
     }
@@ -110,7 +110,7 @@ Task<Context::Found> Context::fresh(WaiterId waiter, SteadyTime deadline) {
 
 Task<Context::Found> Context::connect(WaiterId waiter, std::shared_ptr<Login> login, Reuse reuse, SteadyTime deadline) {
   for (;;) {
-    if (auto refused = co_await outlast_replaced(waiter, deadline)) co_return std::move(*refused);
+    if (auto refused = co_await outlast_deposed(waiter, deadline)) co_return std::move(*refused);
     if (const auto ready = upstream.ready_endpoint(Wish::primary)) {
       if (reuse == Reuse::yes) {
         if (auto lease = pool.take(*ready, login.get())) co_return std::move(lease);
@@ -140,7 +140,7 @@ Task<Context::Found> Context::log_in(Grant grant, std::shared_ptr<Login> login, 
   const auto index = grant.endpoint;
   Lease lease;
   // A new connection says hello first, and so it shows whether its member was replaced meanwhile.
-  if (reuse == Reuse::yes && !members.is_replaced(index)) lease = pool.take(index, login.get());
+  if (reuse == Reuse::yes && !members.is_deposed(index)) lease = pool.take(index, login.get());
   if (lease || !pool.reserve(index)) {
     upstream.login_finished(std::move(grant), Outcome{});
     co_return std::move(lease);

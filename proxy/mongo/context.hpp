@@ -89,7 +89,7 @@ class Context {
 
  private:
   enum class Reuse { no, yes };
-  Task<std::optional<Refusal>> outlast_replaced(WaiterId waiter, SteadyTime deadline);
+  Task<std::optional<Refusal>> outlast_deposed(WaiterId waiter, SteadyTime deadline);
   Task<Found> connect(WaiterId waiter, std::shared_ptr<Login> login, Reuse reuse, SteadyTime deadline);
   Task<Found> log_in(Grant grant, std::shared_ptr<Login> login, Reuse reuse, SteadyTime deadline);
 

@@ -300,7 +300,7 @@ bool Members::is_outdated(std::string_view election_id) {
   return false;
 }
 
-bool Members::is_replaced(std::size_t member) const {
+bool Members::is_deposed(std::size_t member) const {
   return newest_primary_ && *newest_primary_ != member && !broken("replaced_receiver");
 }
 

@@ -75,7 +75,7 @@ class Members {
   /// The member that was elected last, as far as is known: whoever else takes itself for the primary has been replaced.
   [[nodiscard]] std::optional<std::size_t> newest_primary() const { return newest_primary_; }
   /// It is known to be the primary no more, whether or not it has said so itself.
-  [[nodiscard]] bool is_replaced(std::size_t member) const;
+  [[nodiscard]] bool is_deposed(std::size_t member) const;
   /// A member that says this of itself can be written to.
   [[nodiscard]] bool accepts_writes(const wire::MemberHello& hello) const;
   /// Those of the URI, then those that were found out, by index. None is ever taken out.

@@ -190,7 +190,7 @@ Task<OperationStep> Session::select_primary(Run& run, Select step) {
   waiter_ = context_->upstream.next_waiter();
   const auto ask = step.ask_first ? Context::AskFirst::yes : Context::AskFirst::no;
   const auto ready = own_.empty() ? std::nullopt : context_->upstream.ready_endpoint(Wish::primary);
-  const bool own = ready && !step.ask_first && !context_->members.is_replaced(*ready);
+  const bool own = ready && !step.ask_first && !context_->members.is_deposed(*ready);
   auto found = Context::Found(own ? take_own(*ready) : Lease());
   const bool usable = static_cast<bool>(std::get<Lease>(found));
   if (!usable) found = co_await context_->primary(waiter_, login_, ask, step.deadline);

@@ -97,20 +97,20 @@ void SimSession::on(const step::Select& wanted) {
 void SimSession::select(const step::Select& wanted) {
   if (gone_) return go_on(run_->machine->on_refused(proxy::RefusalReason::cancelled, "the client has gone", clock_.now()));
   if (world_.members.reads_elsewhere(run_->command)) return select_reader(wanted.deadline);
-  if (!wanted.ask_first) return outlast_replaced(wanted.deadline, 0);
+  if (!wanted.ask_first) return outlast_deposed(wanted.deadline, 0);
   world_.ask_alive(std::min(wanted.deadline, clock_.now() + ask_time), [this, deadline = wanted.deadline, number = run_->number](bool) {
-    if (run_ && run_->number == number) outlast_replaced(deadline, 0);
+    if (run_ && run_->number == number) outlast_deposed(deadline, 0);
   });
 }
 
-void SimSession::outlast_replaced(Time deadline, int shown) {
+void SimSession::outlast_deposed(Time deadline, int shown) {
   const auto ready = world_.ready();
-  if (shown == 2 || !ready || !world_.members.is_replaced(*ready)) return connect(deadline);
+  if (shown == 2 || !ready || !world_.members.is_deposed(*ready)) return connect(deadline);
   if (clock_.now() >= deadline) {
     return go_on(run_->machine->on_refused(proxy::RefusalReason::hold_timeout, "another primary was elected", clock_.now()));
   }
   world_.ask_alive(std::min(deadline, clock_.now() + ask_time), [this, deadline, shown, number = run_->number](bool alive) {
-    if (run_ && run_->number == number) outlast_replaced(deadline, shown + (alive ? 1 : 0));
+    if (run_ && run_->number == number) outlast_deposed(deadline, shown + (alive ? 1 : 0));
   });
 }
 
@@ -174,7 +174,7 @@ void SimSession::log_in(const action::Grant& grant) {
     } else if (clock_.now() >= deadline) {
       go_on(run_->machine->on_refused(proxy::RefusalReason::hold_timeout, error, clock_.now()));
     } else {
-      outlast_replaced(deadline, 0);
+      outlast_deposed(deadline, 0);
     }
   });
 }

@@ -86,7 +86,7 @@ class SimSession {
   void on(const proxy::mongo::operation_step::Forward& forward);
   void on(const proxy::mongo::operation_step::Answer& step);
   void select(const proxy::mongo::operation_step::Select& step);
-  void outlast_replaced(Time deadline, int shown);
+  void outlast_deposed(Time deadline, int shown);
   void select_reader(Time deadline);
   void connect(Time deadline);
   void log_in(const proxy::upstream_action::Grant& grant);

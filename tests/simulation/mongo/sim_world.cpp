@@ -222,7 +222,7 @@ void SimWorld::log_in(const action::Grant& grant, const std::string& login, Time
     upstream_.machine().on_login_finished(grant.slot, grant.endpoint, outcome, clock_.now());
     clock_.after(0us, [this] { upstream_.perform(); });
   };
-  if (auto link = members.is_replaced(grant.endpoint) ? nullptr : take(grant.endpoint, login)) {
+  if (auto link = members.is_deposed(grant.endpoint) ? nullptr : take(grant.endpoint, login)) {
     finish({});
     return then(std::move(link), {});
   }

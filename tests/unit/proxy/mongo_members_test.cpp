@@ -259,14 +259,14 @@ TEST(MongoMembers, a_read_is_believed_unless_another_member_is_known_to_be_the_p
   EXPECT_FALSE(members.reads_elsewhere(read));
 }
 
-TEST(MongoMembers, one_that_another_was_elected_after_is_replaced_whatever_it_says_itself) {
+TEST(MongoMembers, one_that_another_was_elected_after_is_deposed_whatever_it_says_itself) {
   Members members(config_with(2), {});
-  EXPECT_FALSE(members.is_replaced(0)) << "nobody was elected";
+  EXPECT_FALSE(members.is_deposed(0)) << "nobody was elected";
   static_cast<void>(members.note(0, primary_of("000000000001")));
-  EXPECT_FALSE(members.is_replaced(0));
+  EXPECT_FALSE(members.is_deposed(0));
   static_cast<void>(members.note(1, primary_of("000000000002")));
-  EXPECT_TRUE(members.is_replaced(0));
-  EXPECT_FALSE(members.is_replaced(1));
+  EXPECT_TRUE(members.is_deposed(0));
+  EXPECT_FALSE(members.is_deposed(1));
 }
 
 TEST(MongoMembers, writes_are_remembered_for_half_the_time_that_the_most_forgetful_keeps_a_session) {
