@@ -189,6 +189,7 @@ void SimSession::on(const step::Use& needed) {
 }
 
 void SimSession::found(std::shared_ptr<Link> link) {
+  check_receiver(link->member);
   run_->link = std::move(link);
   go_on(run_->machine->on_member(clock_.now()));
 }
@@ -203,7 +204,6 @@ void SimSession::on(const step::Send& sent) {
     bytes = wire::make_message(run_->request.header.request_id, 0, run_->request.flags & ~own_flags, body, sequences);
   }
   auto& link = *run_->link;
-  check_receiver(link.member);
   world_.places.note_sent(run_->command, user_, link.member, clock_.now());
   run_->last_member = link.member;
   run_->quiet_since = clock_.now();
@@ -213,7 +213,7 @@ void SimSession::on(const step::Send& sent) {
   if (!link.write(std::move(bytes))) on_lost(OperationMachine::Written::no, "broken pipe");
 }
 
-/// What a primary that was replaced answers is not believed: nothing that needs a primary goes there once that is known.
+/// What a primary that was replaced answers is not believed: nothing that needs a primary is begun there once that is known.
 void SimSession::check_receiver(std::size_t member) {
   const auto& command = run_->command;
   const bool ends = command.kind == wire::CommandKind::commit || command.kind == wire::CommandKind::abort;
