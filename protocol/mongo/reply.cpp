@@ -132,22 +132,24 @@ bool refuses_number(const Reply& reply) {
 
 namespace {
 
+/// Does it count each document of an insert? An update or delete may match nothing, and leaves no trace in the history then: servers go
+/// through these one by one, and leave none out of an answer.
 bool counts_all(const Command& command, std::size_t statements, const Reply& reply) {
+  const bool may_match_nothing = command.name == "update" || command.name == "delete";
   const auto n = static_cast<std::size_t>(std::max<std::int64_t>(0, reply.n));
+  const auto is_count_of = [&](std::size_t counted, std::size_t all) { return may_match_nothing ? counted <= all : counted == all; };
   // An ordered batch ends at its first error.
-  if (command.ordered && reply.write_errors > 0) return n == reply.first_error_index;
-  return n + reply.write_errors == statements;
+  if (command.ordered && reply.write_errors > 0) return is_count_of(n, reply.first_error_index);
+  return is_count_of(n + reply.write_errors, statements);
 }
 
 }  // namespace
 
 bool accounts_for(const Command& command, std::size_t statements, const Reply& reply) {
-  const bool inserts = command.name == "insert";
-  // An update or delete of a single statement may match nothing.
-  if (statements == 1) return counts_all(command, 1, reply) || (reply.n == 0 && reply.write_errors == 0 && !inserts);
   if (!counts_all(command, statements, reply)) return false;
   // Before 5.0 an insert counts what it has in its history first, so that errors stand in the wrong places.
-  return command.ordered || reply.write_errors == 0 || !inserts || reply.known_again;
+  const bool may_misplace = command.name == "insert" && !command.ordered && statements > 1;
+  return !may_misplace || reply.write_errors == 0 || reply.known_again;
 }
 
 bool accounts_for_all(const Command& command, const Reply& reply) {

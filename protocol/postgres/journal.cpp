@@ -68,11 +68,9 @@ Journal::Extent Journal::segment(std::uint64_t request) const {
   for (std::size_t i = 0; i < size(); ++i) {
     const auto& entry = (*this)[i];
     if (!entry.answered) continue;
-    // The data of a COPY stand behind its Query.
-    auto end = i + 1;
-    while (end < size() && is_copy_message((*this)[end].type)) ++end;
-    if (entry.request == request) return {begin, end};
-    begin = end;
+    if (entry.request == request) return {begin, i + 1};
+    begin = i + 1;
+    while (begin < size() && is_copy_message((*this)[begin].type)) ++begin;  // the data of a COPY stand behind its Query
   }
   return {};
 }

@@ -63,7 +63,7 @@ class Journal {
   // Reading: entries are counted from 0, the first one that is still kept.
   [[nodiscard]] std::size_t size() const { return entries_.size() - first_; }
   [[nodiscard]] const JournalEntry& operator[](std::size_t index) const { return entries_[first_ + index]; }
-  /// The entries of one answered segment: from `begin` up to before `end`.
+  /// The entries of one answered segment: from `begin` up to before `end`. The data of a simple COPY stand behind its end.
   struct Extent {
     std::size_t begin = 0, end = 0;
   };

@@ -29,7 +29,7 @@ struct TwoPhaseStatement {
 /// Asks for transaction and timeline: one row of both, or none, or NULLs. For prepare_transaction within the transaction.
 [[nodiscard]] Inquiry two_phase_before(const TwoPhaseStatement& statement);
 /// Asks what became of it, once the backend that ran it is gone: one row, one column: 'committed' (done), 'fenced' (not done,
-/// and never to be), 'unknown', 'read_only' (a standby cannot say).
+/// and never to be), 'unknown', 'read_only' (a standby cannot say), 'in_progress' (to be asked once more; said twice it is 'fenced').
 [[nodiscard]] Inquiry two_phase_after(const TwoPhaseStatement& statement);
 /// A commit of our own without a table: once it is acknowledged, every commit that was visible before is as durable as the
 /// session asks for.

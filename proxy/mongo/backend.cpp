@@ -52,6 +52,7 @@ Task<Backend::Exchange> Backend::exchange(std::string_view request) {
     co_return done;
   }
   held_ = length;
+  last_answer = std::chrono::steady_clock::now();
   done.frame = in_.data().substr(0, length);
   wire::Header asked, answered;
   if (wire::parse_header(done.frame, answered) == wire::FrameError::compressed) {

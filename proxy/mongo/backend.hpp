@@ -71,6 +71,7 @@ class Backend {
   Task<> wait_for_end();
 
   SteadyTime idle_since{};
+  SteadyTime last_answer{};      // when the last exchange ended
   std::shared_ptr<Login> login;  // for whom it is logged in; none or nobody: for nobody
 
  private:

@@ -21,12 +21,12 @@ namespace {
 constexpr std::size_t messages_size_max = 1'000'000;
 
 /// What an answer that is put together has of its own.
-constexpr std::array merged_fields{"n", "nModified", "upserted", "writeErrors", "writeConcernError", "retriedStmtIds"};
+constexpr std::array merged_fields{"n", "writeErrors", "writeConcernError", "retriedStmtIds"};
 
 /// Before 5.0 a document that no collection could take gets no number in its batch, and those behind it get the one before theirs. It fails
 /// with neither of these codes.
 bool may_shift_numbers(const wire::Command& command, const wire::Reply& whole) {
-  if (command.name != "insert" || command.ordered || whole.write_errors == 0) return false;
+  if (command.ordered || whole.write_errors == 0) return false;
   const auto errors = wire::find(whole.body, "writeErrors");
   bool only_known = true;
   static_cast<void>(wire::for_each(errors->bytes, [&](const Element& each) {
@@ -40,7 +40,9 @@ bool may_shift_numbers(const wire::Command& command, const wire::Reply& whole) {
 }  // namespace
 
 std::optional<BatchRepeat> BatchRepeat::begin(const wire::Message& request, const wire::Command& command, const wire::Reply& whole) {
-  if (!wire::is_deduplicated(command) || command.statements < 2) return std::nullopt;
+  // An update that has matched nothing would be executed behind those that come after it.
+  const bool inserts = command.name == "insert" || broken("parts_of_updates");
+  if (!inserts || !wire::is_deduplicated(command) || command.statements < 2) return std::nullopt;
   if (may_shift_numbers(command, whole) && !broken("shifted_numbers")) return std::nullopt;
   BatchRepeat made(request, command);
   if (!made.read_statements() || !made.read_numbers()) return std::nullopt;
@@ -54,7 +56,6 @@ std::string_view BatchRepeat::statements() const { return request_->sequences.em
 /// They come in a sequence, or in an array of the body.
 bool BatchRepeat::read_statements() {
   const auto key = wire::statements_key(command_->name);
-  if (key.empty() || command_->name == "bulkWrite") return false;
   const auto list = wire::find(request_->body, key);
   std::size_t end = 0;
   const auto add = [&](std::string_view statement) {
@@ -141,23 +142,15 @@ bool BatchRepeat::add(const Range& range, const wire::Reply& reply) {
   n_ += reply.n;
   last_ = reply.body;
   static_cast<void>(wire::for_each(reply.body, [&](const Element& field) {
-    if (field.key == "nModified") {
-      counts_modified_ = true;
-      modified_ += field.integer;
-    } else if (field.key == "writeConcernError") {
-      concern_ = field.raw;
-    } else if (field.key == "writeErrors") {
-      sound = sound && add_each(range, field.bytes, errors_);
-    } else if (field.key == "upserted") {
-      sound = sound && add_each(range, field.bytes, upserted_);
-    }
+    if (field.key == "writeConcernError") concern_ = field.raw;
+    if (field.key == "writeErrors") sound = sound && add_errors(range, field.bytes);
     return true;
   }));
   return sound;
 }
 
 /// Documents with an `index`, which counts from the first statement of the part there and from that of the batch here.
-bool BatchRepeat::add_each(const Range& range, std::string_view array, List& into) {
+bool BatchRepeat::add_errors(const Range& range, std::string_view array) {
   bool sound = true;
   const auto walk = wire::for_each(array, [&](const Element& each) {
     Writer writer;
@@ -174,7 +167,7 @@ bool BatchRepeat::add_each(const Range& range, std::string_view array, List& int
       }
       return true;
     }));
-    into.writer.document(std::to_string(into.count++), writer.finish());
+    errors_.document(std::to_string(error_count_++), writer.finish());
     sound = sound && placed;
     return sound;
   });
@@ -184,9 +177,7 @@ bool BatchRepeat::add_each(const Range& range, std::string_view array, List& int
 std::string BatchRepeat::take_answer() {
   Writer writer;
   writer.int32("n", static_cast<std::int32_t>(n_));
-  if (counts_modified_) writer.int32("nModified", static_cast<std::int32_t>(modified_));
-  if (upserted_.count > 0) writer.array("upserted", upserted_.writer.finish());
-  if (errors_.count > 0) writer.array("writeErrors", errors_.writer.finish());
+  if (error_count_ > 0) writer.array("writeErrors", errors_.finish());
   writer.raw(concern_);
   static_cast<void>(wire::for_each(last_, [&](const Element& field) {
     if (std::ranges::find(merged_fields, field.key) == merged_fields.end()) writer.raw(field.raw);

@@ -1,7 +1,7 @@
-// Finds out what became of each statement of an interrupted batch. Sans-io: a request out, its reply in, the whole answer at the end.
+// Finds out what became of each document of an interrupted insert of several. Sans-io: a request out, its reply in, the whole answer at the end.
 // It decides neither whether a reply is believed nor when a request goes out; that is the operation machine's.
 //
-// A server answers a batch that is sent again from its history, and that answer then and now leaves out what failed the first
+// A server answers an insert that is sent again from its history, and that answer then and now leaves out what failed the first
 // time. So the batch is halved, and each half is asked for under the numbers that its statements have in the whole (`stmtIds`),
 // until each answer says of every statement of its part what became of it. A statement that has been executed is not executed
 // again; one that has not been is executed now.
@@ -29,8 +29,8 @@ namespace wire = holdfast::mongo;
 
 class BatchRepeat {
  public:
-  /// `whole`: the answer that leaves something out. None where the statements cannot be asked for one by one: it is no insert, update
-  /// or delete of several that the server deduplicates, or their numbers are not known. `request` and `command` outlive this.
+  /// `whole`: the answer that leaves something out. None where the documents cannot be asked for one by one: it is no insert of
+  /// several that the server deduplicates, or their numbers are not known. `request` and `command` outlive this.
   [[nodiscard]] static std::optional<BatchRepeat> begin(const wire::Message& request, const wire::Command& command,
                                                         const wire::Reply& whole);
 
@@ -57,17 +57,12 @@ class BatchRepeat {
     std::size_t first = 0, last = 0;  // one behind the last statement
     [[nodiscard]] std::size_t count() const { return last - first; }
   };
-  /// An array under way.
-  struct List {
-    wire::Writer writer;
-    std::size_t count = 0;
-  };
   BatchRepeat(const wire::Message& request, const wire::Command& command) : request_(&request), command_(&command) {}
   [[nodiscard]] bool read_statements();
   [[nodiscard]] bool read_numbers();
   [[nodiscard]] std::string_view statements() const;
   [[nodiscard]] bool add(const Range& range, const wire::Reply& reply);
-  [[nodiscard]] bool add_each(const Range& range, std::string_view array, List& into);
+  [[nodiscard]] bool add_errors(const Range& range, std::string_view array);
 
   const wire::Message* request_;
   const wire::Command* command_;
@@ -75,10 +70,9 @@ class BatchRepeat {
   std::vector<std::size_t> starts_;     // where each statement begins, and where the last one ends
   std::vector<std::int32_t> numbers_;   // of each statement, to the server
   std::vector<Range> left_;             // to be asked for, the next one last
-  std::int64_t n_ = 0, modified_ = 0;
-  bool counts_modified_ = false;
-  List errors_, upserted_;
-  std::size_t messages_size_ = 0;       // of the errors
+  std::int64_t n_ = 0;
+  wire::Writer errors_;
+  std::size_t error_count_ = 0, messages_size_ = 0;
   std::string concern_, last_;          // writeConcernError as an element; the last reply
 };
 

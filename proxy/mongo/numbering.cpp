@@ -31,7 +31,10 @@ std::unique_ptr<NumberedWrite> Numbering::begin(const wire::Message& request, co
   write->own = sessions_.take(user);
   const auto body = wire::body_of_numbered_write(request.body, write->own.id, write->own.number);
   write->frame = wire::make_message(request.header.request_id, 0, request.flags, body, request.sequences);
-  static_cast<void>(wire::parse_message(write->frame, write->message));
+  if (wire::parse_message(write->frame, write->message) != wire::FrameError::none) {
+    sessions_.give_back(user, std::move(write->own), now);  // with a number it is longer than a message may be
+    return nullptr;
+  }
   write->command = wire::read_command(write->message);
   if (broken("own_session_alone")) sessions_.give_back(user, write->own, now);
   return write;

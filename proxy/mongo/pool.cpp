@@ -45,7 +45,7 @@ Lease Pool::take(std::size_t index, const Login* login) {
     if (member.idle[i]->login.get() != login) continue;
     auto backend = std::move(member.idle[i]);
     member.idle.erase(member.idle.begin() + static_cast<std::ptrdiff_t>(i));
-    const bool rested = std::chrono::steady_clock::now() - backend->idle_since >= rest_time;
+    const bool rested = std::chrono::steady_clock::now() - backend->last_answer >= rest_time;
     if (rested ? backend->is_quiet() : backend->is_sound()) return {*this, index, std::move(backend)};
     --member.open;
   }

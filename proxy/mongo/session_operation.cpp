@@ -33,7 +33,7 @@ struct Session::Run {
   Lease lease;
   std::string rewritten;     // what is sent instead of the frame
   std::string_view reply;    // the whole message, in the lease's buffer
-  bool login_refused = false;
+  bool login_refused = false, unreachable = false;  // some member
   std::vector<std::size_t> failed;  // members that this read has been tried at
   Numbering::Fate fate = Numbering::Fate::unknown;  // by its reply, where that is believed
 };
@@ -81,7 +81,10 @@ Task<bool> Session::perform(const wire::Message& request, std::string_view frame
     } else if (auto* needed = std::get_if<Use>(&step)) {
       step = co_await use(run, *needed);
     } else if (auto* sent = std::get_if<Send>(&step)) {
-      step = co_await send(run, std::move(*sent));
+      // The parts of a batch tell what has happened: nobody is there to be told.
+      const bool for_nobody = gone_ && sent->statements;
+      step = for_nobody ? run.machine.on_refused(RefusalReason::cancelled, "the client has gone", now())
+                        : co_await send(run, std::move(*sent));
     } else {
       break;
     }
@@ -107,8 +110,10 @@ Task<bool> Session::perform(const wire::Message& request, std::string_view frame
     co_return goes_on;
   }
   if (run.login_refused && run.machine.may_begin_anew()) {
-    end_reason_ = "login";
-    if (!can_log_in_again()) co_return false;
+    if (!can_log_in_again()) {
+      end_reason_ = "login";
+      co_return false;
+    }
     co_return co_await refuse(request, wire::code::reauthentication_required, "holdfast: the server asks for the login again");
   }
   auto& ours = std::get<Answer>(step);
@@ -173,11 +178,11 @@ Task<OperationStep> Session::select_reader(Run& run, Select step) {
         run.lease = std::move(*lease);
         co_return run.machine.on_member(now());
       }
-      run.login_refused = run.login_refused || is_refused_login(std::get<NoConnection>(found));
+      (is_refused_login(std::get<NoConnection>(found)) ? run.login_refused : run.unreachable) = true;
     }
     if (!wait) continue;
-    // Another member may know the user better; where none does, time is no help.
-    if (now() >= step.deadline || run.login_refused) break;
+    // Another member may know the user better; where none does, and none is only away, time is no help.
+    if (now() >= step.deadline || (run.login_refused && !run.unreachable)) break;
     pause_.expires_at(std::min(step.deadline, now() + between_tries));
     const auto [error] = co_await pause_.async_wait(asio::as_tuple(use_task));
     static_cast<void>(error);

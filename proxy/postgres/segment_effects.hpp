@@ -8,6 +8,7 @@
 #include "protocol/postgres/session_state.hpp"
 #include "protocol/postgres/statement_judge.hpp"
 #include "protocol/postgres/statement_store.hpp"
+#include "proxy/postgres/session_types.hpp"
 
 namespace holdfast::proxy::postgres {
 
@@ -32,6 +33,9 @@ struct SegmentEffects {
     return before;
   }
 };
+
+/// The parser reads a text as this server does: its literals and its characters are cut alike.
+[[nodiscard]] bool reads_alike(const Parameters& parameters);
 
 /// What a session has prepared under names, for the judge: by the protocol and by SQL.
 struct Prepared {

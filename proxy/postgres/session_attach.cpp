@@ -298,7 +298,7 @@ void Session::on_tick(SteadyTime at) {
     spawn_named(executor_, take_snapshot(), "snapshot", shared_from_this());
   }
   tidy_ledger_at(at);
-  if (server_reads_ != reads_at_tick_ || !machine_.cancellable()) {
+  if (server_reads_ != reads_at_tick_ || !machine_.awaits_backend()) {
     reads_at_tick_ = server_reads_;
     quiet_since_ = at;
     return;

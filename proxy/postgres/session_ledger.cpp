@@ -24,6 +24,7 @@ SteadyTime now() { return std::chrono::steady_clock::now(); }
 Task<Session::OutcomeAnswer> Session::ask_outcome(Backend& backend, SteadyTime deadline) {
   const auto question = machine_.commit_in_question();
   if (!question) co_return OutcomeAnswer::not_asked;
+  bool in_progress = false, read_only = false;
   while (!closing_ && now() < deadline) {
     const auto rows =
         co_await query(backend, std::string(question->ask.text), question->ask.parameters, server_in_, deadline);
@@ -33,10 +34,12 @@ Task<Session::OutcomeAnswer> Session::ask_outcome(Backend& backend, SteadyTime d
       if (answer == "committed") co_return OutcomeAnswer::committed;
       if (answer == "fenced") co_return OutcomeAnswer::not_committed;
       if (answer == "unknown") co_return OutcomeAnswer::unknown;
-      co_return OutcomeAnswer::lost;  // a read-only server: another one may be the primary
+      if (answer == "in_progress" && std::exchange(in_progress, true)) co_return OutcomeAnswer::not_committed;
+      read_only = answer == "read_only";
     }
     SteadyTimer pause(executor_, ask_pause);  // it was in another transaction's way, or the role's time limit was too short
     co_await pause.async_wait(asio::as_tuple(use_task));
+    if (read_only) co_return OutcomeAnswer::lost;  // another one may be the primary
   }
   co_return OutcomeAnswer::unknown;
 }

@@ -87,6 +87,16 @@ void SessionMachine::on_backend_closed(std::string reason) {
   if (loss_.message.empty()) loss_.message = std::move(reason);
 }
 
+bool SessionMachine::awaits_backend() const {
+  if (state_ != SessionState::attached || tracker_.empty()) return false;
+  if (waits_for_answers_ || held_ready_ || wrap_ != Wrap::none) return true;
+  const auto& requests = tracker_.requests();
+  for (std::size_t i = 0; i < requests.size(); ++i) {
+    if (requests[i].owner == pg::Owner::client || requests[i].owner == pg::Owner::replay) return true;
+  }
+  return false;
+}
+
 bool SessionMachine::cancellable() const {
   return state_ == SessionState::attached && !tracker_.empty() && answers_client();
 }

@@ -40,8 +40,6 @@ namespace pg = holdfast::postgres;
 
 struct SegmentEffects;  // what the texts of a segment could have done (segment_effects.hpp)
 
-using Parameters = std::map<std::string, std::string, std::less<>>;
-
 class SessionMachine {
  public:
   explicit SessionMachine(SessionOptions options);
@@ -150,6 +148,8 @@ class SessionMachine {
   [[nodiscard]] bool in_transaction() const { return status_ != 'I'; }
   /// A client's own request is under way at the backend (a CancelRequest has something to cancel).
   [[nodiscard]] bool cancellable() const;
+  /// The client waits for this backend, be it for an answer to a statement of ours in front of its own.
+  [[nodiscard]] bool awaits_backend() const;
   /// Something was recorded that only a snapshot can settle, and now is a moment for one.
   [[nodiscard]] bool snapshot_due() const;
   /// Writes the snapshot's statements to server_output.
@@ -244,8 +244,8 @@ class SessionMachine {
   void answer_committed();
 
   // two-phase commit (session_machine_two_phase.cpp)
-  std::optional<Pass> before_two_phase(pg::StatementId id);
-  std::optional<Pass> on_two_phase_completed(const pg::Request& request, std::string_view tag);
+  std::optional<Pass> before_two_phase(char type, pg::StatementId id);
+  Pass fail_two_phase(char type);
   void note_two_phase_sent(pg::StatementId id);
   void note_two_phase_sent_again(std::uint64_t request);
   void on_two_phase_row(std::string_view body);
@@ -428,7 +428,7 @@ class SessionMachine {
   bool writes_ = false;             // something since the last commit may be left behind by the next
   bool unjoinable_ = false;         // in the open segment: what can not be recorded with it
   std::optional<bool> in_block_;    // what the open segment has made of the transaction block by itself
-  std::uint64_t portal_described_ = 0;  // the request that described the unnamed portal last
+  std::uint64_t portal_described_ = 0, statement_described_ = 0;  // requests: the last of the unnamed portal, of a statement
   std::optional<std::uint64_t> flushed_;  // the last request when the server was asked for what it has
   bool waits_for_answers_ = false, answers_came_ = false;
   std::unordered_map<std::uint64_t, pg::LedgerEntry> ledger_entries_;  // by the shape of the text

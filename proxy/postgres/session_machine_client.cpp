@@ -195,7 +195,7 @@ SessionMachine::Pass SessionMachine::on_query(std::string_view message, std::str
     return Pass::inject;
   }
   if (statements_[id].scan.two_phase) {
-    if (const auto pass = before_two_phase(id)) {
+    if (const auto pass = before_two_phase(front::query, id)) {
       statements_.release(id);
       return *pass;
     }
@@ -236,7 +236,7 @@ SessionMachine::Pass SessionMachine::on_parse(std::string_view message, std::str
   if (!parse->name.empty() && !ensure_parsed(parse->name)) return Pass::inject;
   const auto id = statements_.add_parse(message, parse->name, parse->text);
   if (statements_[id].scan.two_phase) {
-    if (const auto pass = before_two_phase(id)) {
+    if (const auto pass = before_two_phase(front::parse, id)) {
       statements_.release(id);
       return *pass;
     }
@@ -251,11 +251,11 @@ SessionMachine::Pass SessionMachine::on_parse(std::string_view message, std::str
 SessionMachine::Pass SessionMachine::on_bind(std::string_view body) {
   const auto bind = pg::parse_bind(body);
   if (!bind) return protocol_violation("a Bind message is malformed");
-  if (!ensure_parsed(bind->statement)) return Pass::inject;
   const auto id = statements_.find(bind->statement);
   if (id != pg::no_statement && statements_[id].scan.two_phase) {
-    if (const auto pass = before_two_phase(id)) return *pass;
+    if (const auto pass = before_two_phase(front::bind, id)) return *pass;
   }
+  if (!ensure_parsed(bind->statement)) return Pass::inject;
   statements_.hold(id);
   if (bind->portal.empty()) {
     statements_.release(std::exchange(unnamed_portal_, id));
@@ -273,6 +273,7 @@ SessionMachine::Pass SessionMachine::on_describe(std::string_view body) {
   if (target->kind == 'S' && !ensure_parsed(target->name)) return Pass::inject;
   push(pg::RequestKind::describe);
   if (target->kind == 'P' && target->name.empty()) portal_described_ = tracker_.last_number();
+  if (target->kind == 'S') statement_described_ = tracker_.last_number();
   return Pass::forward;
 }
 

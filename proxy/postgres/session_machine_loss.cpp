@@ -305,7 +305,10 @@ void SessionMachine::answer_end(const pg::Request& request, std::string_view tag
     case pg::RequestKind::parse: pg::write_empty(client_output, back::parse_complete); break;
     case pg::RequestKind::bind: pg::write_empty(client_output, back::bind_complete); break;
     case pg::RequestKind::close: pg::write_empty(client_output, back::close_complete); break;
-    case pg::RequestKind::describe: pg::write_empty(client_output, back::no_data); break;
+    case pg::RequestKind::describe:
+      if (request.number == statement_described_) pg::Writer(client_output, back::parameter_description).i16(0).finish();
+      pg::write_empty(client_output, back::no_data);
+      break;
     case pg::RequestKind::query:
     case pg::RequestKind::execute: pg::write_command_complete(client_output, tag); break;
     default: break;

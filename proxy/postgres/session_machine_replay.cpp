@@ -41,21 +41,6 @@ bool ends_segment(pg::RequestKind kind) {
   return kind == pg::RequestKind::query || kind == pg::RequestKind::function_call || kind == pg::RequestKind::sync;
 }
 
-/// The parser reads a text as this server does: its literals and its characters are cut alike.
-bool reads_alike(const Parameters& parameters) {
-  const auto value = [&](std::string_view name) {
-    const auto found = parameters.find(name);
-    return found == parameters.end() ? std::string_view() : std::string_view(found->second);
-  };
-  if (value("standard_conforming_strings") == "off") return false;
-  // In these the second byte of a character can look like a quote or a backslash (PostgreSQL documentation,
-  // "Character Set Support": client-side only encodings).
-  for (const std::string_view encoding : {"BIG5", "GB18030", "GBK", "JOHAB", "SJIS", "SHIFT_JIS_2004", "UHC"}) {
-    if (value("client_encoding") == encoding) return false;
-  }
-  return true;
-}
-
 /// What the server can be asked about afterwards.
 bool ends_transaction(const pg::TextJudgement& text) {
   return pg::is_plain_commit(text) || pg::two_phase_control(text) != pg::TransactionControl::none;

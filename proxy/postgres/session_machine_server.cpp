@@ -123,9 +123,7 @@ SessionMachine::Pass SessionMachine::on_server_message(const pg::Header& header,
   }
   if (header.type == back::command_complete) {
     on_completed(reply.request, pg::command_tag(body));
-    if (two_phase_) {
-      if (const auto pass = on_two_phase_completed(reply.request, pg::command_tag(body))) return *pass;
-    }
+    if (two_phase_ && two_phase_->request == reply.request.number) two_phase_->done = true;
     if (ledger_on() && reply.owner == pg::Owner::client) {
       if (const auto pass = on_completed_for_ledger(reply.request, whole)) return *pass;
     }

@@ -3,6 +3,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
+#include <map>
 #include <optional>
 #include <string>
 
@@ -11,6 +13,9 @@
 namespace holdfast::proxy::postgres {
 
 namespace pg = holdfast::postgres;
+
+/// What a server says in ParameterStatus.
+using Parameters = std::map<std::string, std::string, std::less<>>;
 
 enum class SessionState {
   detached,          // no backend, no transaction: the next statement asks for one
@@ -94,7 +99,7 @@ struct TwoPhase {
   std::uint64_t request = 0;  // the client's message that runs it; 0: it has not gone out
   bool done = false;          // its CommandComplete has reached the client
   bool undone = false;        // the server was asked: it has not been done
-  std::string error;          // ErrorResponse to what was asked before: the client's transaction has failed of it
+  std::string error;          // ErrorResponse to what was asked before; a transaction has failed of it
 };
 
 }  // namespace holdfast::proxy::postgres

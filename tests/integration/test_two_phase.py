@@ -22,7 +22,10 @@ ENDINGS = pytest.mark.parametrize("ending", ("COMMIT PREPARED", "ROLLBACK PREPAR
 
 @pytest.fixture(autouse=True)
 def nothing_prepared(server):
-    """Nothing is left of the test before."""
+    """A test leaves nothing behind: the next one could not empty the tables."""
+    yield
+    if not server.is_running:
+        server.start()
     for (gid,) in prepared(server):
         server.query(f"ROLLBACK PREPARED '{gid}'")
 
@@ -169,6 +172,48 @@ def test_an_end_that_somebody_else_was_faster_with_gets_the_servers_word(server,
     assert [error.code for error in reply.errors] == ["42704"], reply
     assert_alive(client)
     assert ids(server) == []
+
+
+def test_a_frozen_server_is_left_before_the_statement_has_gone_out(server, start_holdfast):
+    proxy = start_holdfast(server, connection={"reconnect": {"hang_timeout": "500ms", "connection_timeout": "1s"}})
+    client = proxy.wire()
+    begin(client)
+    server.freeze()
+    client.send(wire.query("PREPARE TRANSACTION 'transfer'"))
+    wait_for(lambda: "leaves it" in proxy.log(), 10, "the session has left its server")
+    server.restart("kill9_all")
+    assert_done(client.reply(deadline=20), "PREPARE TRANSACTION")
+    assert prepared(server) == [("transfer",)]
+
+
+@pytest.mark.parametrize("direction", ("to_server", "to_client"))
+@ENDINGS
+def test_transaction_ids_beyond_32_bits_are_told_apart(server, cuttable, relay, ending, direction):
+    server.stop()
+    server.control_data("pg_resetwal", "-e", "3")
+    server.start()
+    client = cuttable.wire()
+    begin(client)
+    relay.cut_before(b"PREPARE TRANSACTION", direction)
+    client.send(wire.query("PREPARE TRANSACTION 'transfer'"))
+    assert_done(client.reply(deadline=20), "PREPARE TRANSACTION")
+    relay.cut_before(ending.encode(), direction)
+    client.send(wire.query(f"{ending} 'transfer'"))
+    assert_done(client.reply(deadline=20), ending)
+    assert prepared(server) == [] and ids(server) == ([1] if ending == "COMMIT PREPARED" else [])
+    assert int(client.value("SELECT pg_current_xact_id()")) >> 32 == 3
+
+
+@pytest.mark.parametrize("setting", ("standard_conforming_strings = off", "client_encoding = latin1"))
+def test_a_global_id_that_the_server_reads_otherwise_is_never_taken_for_one_that_is_not_there(server, cuttable, relay, setting):
+    client = cuttable.wire()
+    client.query(f"SET {setting}")
+    begin(client)
+    relay.cut_before(b"PREPARE TRANSACTION", "to_client")
+    client.send(wire.query("PREPARE TRANSACTION 'a\\\\b\u00e9'"))
+    reply = client.reply(deadline=20)
+    assert_lost(reply, UNKNOWN)
+    assert len(prepared(server)) == 1, "it was done, and is not done twice"
 
 
 @pytest.mark.fault_free

@@ -73,11 +73,11 @@ std::vector<std::string> ModelBackend::look_for_prepared() {
   return {std::to_string(found->second.transaction), std::to_string(database_.timeline)};
 }
 
-/// Whether the transaction of the parameters is there; 0 is anybody's of that name.
+/// Whether the transaction of the parameters is there; 0 is anybody's.
 bool ModelBackend::still_prepared() const {
-  const auto found = database_.prepared.find(parameters_.at(0));
-  return found != database_.prepared.end() &&
-         (parameters_.at(1) == "0" || std::to_string(found->second.transaction) == parameters_.at(1));
+  return std::ranges::any_of(database_.prepared, [this](const auto& each) {
+    return parameters_.at(1) == "0" || std::to_string(each.second.transaction) == parameters_.at(1);
+  });
 }
 
 std::string ModelBackend::status_of(const std::string& transaction) const {
@@ -86,15 +86,17 @@ std::string ModelBackend::status_of(const std::string& transaction) const {
 }
 
 std::string ModelBackend::was_prepared() const {
-  if (still_prepared()) return "committed";
+  const auto of_that_name = database_.prepared.find(parameters_.at(0));
+  const bool same = of_that_name != database_.prepared.end() && still_prepared();
+  if (same) return "committed";
   return status_of(parameters_.at(1)) == "committed" ? "unknown" : "fenced";
 }
 
 std::string ModelBackend::was_ended() const {
   if (still_prepared()) return "fenced";
-  if (parameters_.at(2) != std::to_string(database_.timeline)) return "unknown";
+  if (parameters_.at(0) != std::to_string(database_.timeline)) return "unknown";
   const auto status = status_of(parameters_.at(1));
-  return status == parameters_.at(3) ? "committed" : status == "in progress" ? "unknown" : "fenced";
+  return status == parameters_.at(2) ? "committed" : status == "in progress" ? "unknown" : "fenced";
 }
 
 }  // namespace holdfast::simulation

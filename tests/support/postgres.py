@@ -251,6 +251,11 @@ class PostgresServer:
         for pid in pids or [self.pid] + processes.children(self.pid):
             processes.send(pid, signal.SIGCONT)
 
+    def control_data(self, program, *arguments):
+        """Runs one of PostgreSQL's programs on the data directory of the stopped server."""
+        subprocess.run(processes.unprivileged([str(self.bin / program), *arguments, "-D", str(self.data)]), check=True,
+                       capture_output=True, cwd="/")
+
     def promote(self):
         """Makes a standby the primary and waits until it takes writes."""
         self.query("SELECT pg_promote(true, 30)")

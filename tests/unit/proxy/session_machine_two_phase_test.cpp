@@ -130,13 +130,38 @@ TEST(two_phase, lost_again_after_it_was_sent_again_is_unknown) {
   script.expect_to_client("E:08007 ZI");
 }
 
+TEST(two_phase, told_of_in_its_second_run_only_misses_its_ready) {
+  SessionScript script(with_replay());
+  prepare(script);
+  script.server_closes();
+  script.machine.on_commit_judged(Outcome::not_committed);
+  ASSERT_TRUE(script.attach());
+  script.server_sends(complete("BEGIN") + ready('T'));
+  script.server_sends(complete("INSERT 0 1") + ready('T'));
+  script.server_sends(complete("PREPARE TRANSACTION"));
+  script.server_closes();
+  script.expect_to_client("C:PREPARE TRANSACTION ZI");
+}
+
+TEST(two_phase, prepared_on_an_older_backend_is_asked_about_before_it_is_parsed_again) {
+  SessionScript script(with_replay());
+  send(script, parse("end", "COMMIT PREPARED 'a'") + sync(), 'I');
+  script.server_sends(parsed + ready('I'));
+  script.to_server();
+  script.to_client();
+  script.server_closes();
+  ASSERT_TRUE(script.attach());
+  send(script, bind("end") + execute() + sync(), 'I');
+  script.expect_to_server("P:end B E S");
+}
+
 TEST(two_phase, whose_end_was_not_done_is_run_again_and_asked_about_again) {
   SessionScript script(with_replay());
   send(script, query("COMMIT PREPARED 'a'"), 'I');
   script.to_server();
   script.server_closes();
   ASSERT_TRUE(script.machine.commit_in_question());
-  EXPECT_EQ(script.machine.commit_in_question()->ask.parameters, (std::vector<std::string>{"a", "747", "00000001", "committed"}));
+  EXPECT_EQ(script.machine.commit_in_question()->ask.parameters, (std::vector<std::string>{"00000001", "747", "committed"}));
   script.machine.on_commit_judged(Outcome::not_committed);
   ASSERT_TRUE(script.attach());
   script.expect_to_server("Q:COMMIT PREPARED 'a'");
@@ -254,10 +279,55 @@ TEST(two_phase, whose_question_fails_gives_its_error_and_not_a_success_that_was_
   SessionScript script(with_replay());
   begin(script);
   script.client_sends(query("PREPARE TRANSACTION 'a'"));
+  script.to_server();
   script.server_sends(closed + parsed + bound + error("57014") + ready('E'));
   script.client_sends("");
-  script.server_sends(complete("ROLLBACK") + ready('I'));
-  script.expect_to_client("E:57014 ZI");
+  script.expect_to_client("E:57014 ZE");
+  script.expect_to_server("");
+  script.client_sends(query("ROLLBACK"));
+  script.expect_to_server("Q:ROLLBACK");
+  SessionScript segment(with_replay());
+  begin(segment);
+  segment.client_sends(parse("end", "PREPARE TRANSACTION 'a'") + extended("SELECT 1") + sync());
+  segment.to_server();
+  segment.server_sends(closed + parsed + bound + error("57014") + ready('E'));
+  segment.client_sends("");
+  segment.expect_to_client("E:57014 ZE");
+  segment.expect_to_server("");
+}
+
+TEST(two_phase, in_a_text_that_the_parser_may_read_otherwise_than_the_server_is_not_asked_about) {
+  SessionScript script(with_replay());
+  begin(script);
+  std::string told;
+  pg::write_parameter_status(told, "standard_conforming_strings", "off");
+  script.server_sends(told);
+  script.to_client();
+  script.client_sends(query("PREPARE TRANSACTION 'a\\\\b'"));
+  EXPECT_NE(script.to_server().find("PREPARE TRANSACTION"), std::string::npos);
+}
+
+TEST(two_phase, that_keeps_its_client_waiting_is_looked_at_for_a_server_that_hangs) {
+  SessionScript script(with_replay());
+  begin(script);
+  EXPECT_FALSE(script.machine.awaits_backend());
+  script.client_sends(query("PREPARE TRANSACTION 'a'"));
+  EXPECT_TRUE(script.machine.awaits_backend());
+  EXPECT_FALSE(script.machine.cancellable());
+}
+
+TEST(two_phase, that_is_described_or_closed_in_its_segment_is_answered_where_all_that_is_owed_is_known) {
+  SessionScript described(with_replay());
+  send(described, parse("end", "COMMIT PREPARED 'a'") + describe('S', "end") + bind("end") + execute() + sync(), 'I');
+  described.server_closes();
+  described.machine.on_commit_judged(Outcome::committed);
+  ASSERT_TRUE(described.attach());
+  described.expect_to_client("1 t n 2 C:COMMIT PREPARED ZI");
+  SessionScript closed_too(with_replay());
+  send(closed_too, parse("end", "COMMIT PREPARED 'a'") + bind("end") + execute() + close('S', "end") + sync(), 'I');
+  closed_too.server_closes();
+  EXPECT_FALSE(closed_too.machine.commit_in_question());
+  closed_too.expect_to_client("E:08007 ZI");
 }
 
 TEST(two_phase, in_a_failed_transaction_or_in_a_pipeline_is_not_asked_about) {
