@@ -41,8 +41,7 @@ bool may_shift_numbers(const wire::Command& command, const wire::Reply& whole) {
 
 std::optional<BatchRepeat> BatchRepeat::begin(const wire::Message& request, const wire::Command& command, const wire::Reply& whole) {
   // An update that has matched nothing would be executed behind those that come after it.
-  const bool inserts = command.name == "insert" || broken("parts_of_updates");
-  if (!inserts || !wire::is_deduplicated(command) || command.statements < 2) return std::nullopt;
+  if (command.name != "insert" || !wire::is_deduplicated(command) || command.statements < 2) return std::nullopt;
   if (may_shift_numbers(command, whole) && !broken("shifted_numbers")) return std::nullopt;
   BatchRepeat made(request, command);
   if (!made.read_statements() || !made.read_numbers()) return std::nullopt;

@@ -80,11 +80,11 @@ Task<bool> Session::perform(const wire::Message& request, std::string_view frame
       step = co_await select(run, *wanted);
     } else if (auto* needed = std::get_if<Use>(&step)) {
       step = co_await use(run, *needed);
-    } else if (auto* sent = std::get_if<Send>(&step)) {
+    } else if (auto* sent = std::get_if<Send>(&step); sent && gone_ && sent->statements) {
       // The parts of a batch tell what has happened: nobody is there to be told.
-      const bool for_nobody = gone_ && sent->statements;
-      step = for_nobody ? run.machine.on_refused(RefusalReason::cancelled, "the client has gone", now())
-                        : co_await send(run, std::move(*sent));
+      step = run.machine.on_refused(RefusalReason::cancelled, "the client has gone", now());
+    } else if (sent) {
+      step = co_await send(run, std::move(*sent));
     } else {
       break;
     }

@@ -100,6 +100,18 @@ def test_updates_that_match_nothing_or_insert_are_told_each_by_itself(model, wat
     watched.saw_nothing()
 
 
+@ordered_and_not
+def test_updates_keep_their_order_where_the_first_try_was_never_executed(model, watched, ordered):
+    updates = [UpdateOne({"_id": "fresh"}, {"$inc": {"n": 1}}), UpdateOne({"_id": "fresh"}, {"$setOnInsert": {"n": 1}}, upsert=True)]
+    model.do("delay", ms=5000, commands=["update"], when="before")
+    work = Background(lambda: watched.collection.bulk_write(updates, ordered=ordered))
+    wait_for(lambda: commands_of(model, "update") > 0, what="update sent")
+    model.do("kill", how="rst")
+    assert work.result().upserted_ids == {1: "fresh"}
+    assert stored(model)["fresh"] == 1, "asked for by itself the first one would have found what the second one has made"
+    watched.saw_nothing()
+
+
 @two_losses
 def test_deletes_that_match_nothing_are_told(model, watched, loss):
     deletes = [DeleteOne({"_id": name}) for name in ("nobody", "warm", "neither")]
@@ -132,8 +144,8 @@ def test_a_long_batch_is_asked_for_by_halves(model, watched):
     watched.saw_nothing()
 
 
-def commands_of(model):
-    return sum(member["commands"].get("insert", 0) for member in model.state()["members"])
+def commands_of(model, name="insert"):
+    return sum(member["commands"].get(name, 0) for member in model.state()["members"])
 
 
 def test_statements_in_the_body_and_numbers_of_the_clients_own_are_kept(model, watched):

@@ -123,18 +123,21 @@ TEST(MongoReply, one_that_cannot_be_read_is_never_believed) {
 
 TEST(MongoReply, the_second_answer_to_a_batch_must_account_for_every_document) {
   auto batch = numbered(4);
+  batch.name = "insert";
   const auto accounts = [&](const std::string& body) { return accounts_for_all(batch, read_reply(body)); };
   EXPECT_TRUE(accounts(written(4)));
   EXPECT_FALSE(accounts(written(3)));
   EXPECT_TRUE(accounts(written(2, {{2, 11000}}))) << "ordered: it ends at its first error";
   EXPECT_FALSE(accounts(written(1, {{2, 11000}})));
   batch.ordered = false;
-  EXPECT_TRUE(accounts(written(3, {{2, 11000}})));
-  batch.name = "insert";
   EXPECT_FALSE(accounts(written(3, {{2, 11000}}))) << "before 5.0 the place may be another document's";
   const auto newer = Writer().raw(find(written(3, {{2, 11000}}), "writeErrors")->raw).int32("n", 3).array("retriedStmtIds", Writer().finish()).real("ok", 1).finish();
   EXPECT_TRUE(accounts(newer));
   EXPECT_FALSE(accounts(written(3))) << "captured: [A, B, A, C] answers n: 3 without its error the second time";
+  batch.name = "update";
+  EXPECT_TRUE(accounts(written(3))) << "one matched nothing";
+  EXPECT_TRUE(accounts(written(2, {{2, 11000}})));
+  EXPECT_FALSE(accounts(written(4, {{2, 11000}})));
 }
 
 TEST(MongoReply, the_answer_to_a_single_statement_accounts_for_it_where_it_may_have_matched_nothing) {

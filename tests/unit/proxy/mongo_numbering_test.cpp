@@ -13,9 +13,9 @@ using Fate = Numbering::Fate;
 
 /// An insert as a client wrote it.
 struct Written {
-  explicit Written(std::string_view collection = "t") {
+  explicit Written(std::string_view collection = "t", std::size_t weight = 0) {
     wire::Writer list;
-    const auto documents = list.document("0", wire::Writer().int32("_id", 1).finish()).finish();
+    const auto documents = list.document("0", wire::Writer().binary("_id", std::string(weight, 'x'), 0).finish()).finish();
     frame = wire::make_message(7, 0, 0, wire::Writer().text("insert", collection).text("$db", "shop").array("documents", documents).finish());
     static_cast<void>(wire::parse_message(frame, message));
     command = wire::read_command(message);
@@ -47,6 +47,15 @@ TEST_F(MongoNumbering, a_write_without_a_number_gets_a_session_and_a_number_and_
 }
 
 TEST_F(MongoNumbering, a_server_that_knows_no_write_again_gets_none) { EXPECT_FALSE(begin(Written(), {false, false})); }
+
+TEST_F(MongoNumbering, one_that_would_be_longer_than_a_message_may_be_goes_as_it_is_and_takes_no_session) {
+  const auto longest = wire::message_length_max - Written().frame.size();
+  const Written write("t", longest);
+  ASSERT_EQ(write.frame.size(), wire::message_length_max);
+  EXPECT_FALSE(begin(write));
+  ASSERT_TRUE(begin(Written()));
+  EXPECT_EQ(made_, 1) << "the session was given back";
+}
 
 TEST_F(MongoNumbering, a_mongos_that_would_repeat_it_by_itself_gets_none) { EXPECT_FALSE(begin(Written(), {true, true})); }
 

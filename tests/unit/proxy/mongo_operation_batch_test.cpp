@@ -29,6 +29,15 @@ TEST(MongoOperationBatch, the_first_answer_is_the_answer_and_a_second_one_that_a
   EXPECT_TRUE(first.member().reply_with(answer(3)).forwards()) << "one matched nothing";
   BatchScript misplaced(Batch("insert", 4).unordered());
   EXPECT_TRUE(misplaced.member().reply_with(answer(3, {{2, 11000}})).forwards()) << "the first answer is right about places";
+  for (const auto* name : {"update", "delete"}) {
+    // One that has matched nothing leaves no trace: asked for by itself it would be executed behind those that come after it.
+    BatchScript nothing(Batch(name, 4));
+    EXPECT_TRUE(nothing.member().lost().member().reply_with(answer(3)).forwards()) << name;
+    BatchScript failed(Batch(name, 4));
+    EXPECT_TRUE(failed.member().lost().member().reply_with(answer(1, {{2, 11000}})).forwards()) << name;
+    BatchScript absurd(Batch(name, 4));
+    EXPECT_EQ(absurd.member().lost().member().reply_with(answer(5)).code(), 6) << name;
+  }
   BatchScript second(Batch("insert", 4).unordered());
   EXPECT_TRUE(second.member().lost().member().reply_with(answer(4)).forwards());
   EXPECT_FALSE(std::get<operation_step::Forward>(second.step).body) << "as it came";
@@ -83,7 +92,7 @@ TEST(MongoOperationBatch, a_part_that_is_lost_or_refused_or_interrupted_is_sent_
       [](Script& script) { script.reply_with(answer(0, {{0, 11602}})); },
       [](Script& script) { script.reply_with(answer(2), Machine::Replier::replaced); }};
   for (const auto& loss : losses) {
-    BatchScript script(Batch("update", 4));
+    BatchScript script(Batch("insert", 4));
     script.member().lost().member().reply_with(answer(3)).reply_with(answer(2));
     ASSERT_EQ(script.asks_for(), (Numbers{2, 3}));
     loss(script);
@@ -114,7 +123,7 @@ TEST(MongoOperationBatch, a_batch_that_cannot_be_asked_for_by_its_statements_is_
 }
 
 TEST(MongoOperationBatch, each_part_has_what_is_left_of_the_time_that_the_client_gave) {
-  BatchScript script(Batch("update", 2).with(wire::Writer().int32("maxTimeMS", 10'000).finish()));
+  BatchScript script(Batch("insert", 2).with(wire::Writer().int32("maxTimeMS", 10'000).finish()));
   script.member().wait(2s).lost().member().wait(1s).reply_with(answer(1));
   EXPECT_EQ(wire::find(*std::get<operation_step::Send>(script.step).body, "maxTimeMS")->integer, 7'000);
   EXPECT_EQ(script.asks_for(), (Numbers{0}));
@@ -122,15 +131,15 @@ TEST(MongoOperationBatch, each_part_has_what_is_left_of_the_time_that_the_client
 }
 
 TEST(MongoOperationBatch, a_part_that_is_lost_gets_a_wait_of_its_own_but_none_once_servers_may_have_forgotten) {
-  BatchScript script(Batch("update", 8));
+  BatchScript script(Batch("insert", 8));
   script.member().lost().wait(20s).member().reply_with(answer(7)).reply_with(answer(4)).wait(20s).lost();
   EXPECT_EQ(std::get<operation_step::Select>(script.step).deadline, script.now + 30s);
   ASSERT_TRUE(script.member().wait(14min).reply_with(answer(3)).sends());
   script.wait(10s).lost();
   EXPECT_EQ(std::get<operation_step::Select>(script.step).deadline, script.now + 10s) << "then servers forget the session";
-  BatchScript late(Batch("update", 2));
+  BatchScript late(Batch("insert", 2));
   EXPECT_EQ(late.member().lost().member().reply_with(answer(1)).wait(16min).reply_with(answer(1)).code(), 6);
-  BatchScript slow(Batch("update", 2));
+  BatchScript slow(Batch("insert", 2));
   EXPECT_EQ(slow.member().wait(16min).lost().code(), 6);
 }
 
