@@ -131,7 +131,7 @@ BatchRepeat::Heard BatchRepeat::on_reply(const wire::Reply& reply) {
   }
   left_.pop_back();
   if (!add(range, reply)) return Heard::unclear;
-  if (command_->ordered && reply.write_errors > 0 && !broken("ends_at_error")) left_.clear();
+  if (command_->ordered && reply.write_errors > 0) left_.clear();
   return left_.empty() ? Heard::all : Heard::more;
 }
 
