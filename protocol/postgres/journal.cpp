@@ -15,10 +15,6 @@ constexpr std::size_t kept_bytes = 1024, kept_entries = 32;
 /// Dropped entries that are worth moving the rest for.
 constexpr std::size_t dropped_max = 256;
 
-bool is_copy_message(char type) {
-  return type == frontend::copy_data || type == frontend::copy_done || type == frontend::copy_fail;
-}
-
 }  // namespace
 
 void Journal::append(char type, std::string_view bytes, std::uint64_t request) {
@@ -70,7 +66,7 @@ Journal::Extent Journal::segment(std::uint64_t request) const {
     if (!entry.answered) continue;
     if (entry.request == request) return {begin, i + 1};
     begin = i + 1;
-    while (begin < size() && is_copy_message((*this)[begin].type)) ++begin;  // the data of a COPY stand behind its Query
+    while (begin < size() && frontend::is_copy_message((*this)[begin].type)) ++begin;  // the data of a COPY stand behind its Query
   }
   return {};
 }

@@ -17,6 +17,8 @@ namespace frontend {
 inline constexpr char bind = 'B', close = 'C', copy_data = 'd', copy_done = 'c', copy_fail = 'f', describe = 'D',
                       execute = 'E', flush = 'H', function_call = 'F', parse = 'P', password = 'p', query = 'Q',
                       sync = 'S', terminate = 'X';
+/// Belongs to a COPY that is under way, and asks for nothing by itself.
+constexpr bool is_copy_message(char type) { return type == copy_data || type == copy_done || type == copy_fail; }
 }
 namespace backend {
 inline constexpr char authentication = 'R', backend_key_data = 'K', bind_complete = '2', close_complete = '3',

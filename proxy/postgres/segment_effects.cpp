@@ -27,15 +27,11 @@ bool manipulates_data(const pg::TextJudgement& text) {
 }  // namespace
 
 bool reads_alike(const Parameters& parameters) {
-  const auto value = [&](std::string_view name) {
-    const auto found = parameters.find(name);
-    return found == parameters.end() ? std::string_view() : std::string_view(found->second);
-  };
-  if (value("standard_conforming_strings") == "off") return false;
+  if (value_of(parameters, "standard_conforming_strings") == "off") return false;
   // In these the second byte of a character can look like a quote or a backslash (PostgreSQL documentation,
   // "Character Set Support": client-side only encodings).
   for (const std::string_view encoding : {"BIG5", "GB18030", "GBK", "JOHAB", "SJIS", "SHIFT_JIS_2004", "UHC"}) {
-    if (value("client_encoding") == encoding) return false;
+    if (value_of(parameters, "client_encoding") == encoding) return false;
   }
   return true;
 }

@@ -31,10 +31,7 @@ Wish wish_of(config::TargetSessionAttrs attributes) {
 
 /// What the server said of itself while it logged the session in contradicts the wish (PostgreSQL 14 and later say it).
 bool unfit(Wish wish, const Parameters& parameters) {
-  const auto is_on = [&](std::string_view name) {
-    const auto found = parameters.find(name);
-    return found != parameters.end() && found->second == "on";
-  };
+  const auto is_on = [&](std::string_view name) { return value_of(parameters, name) == "on"; };
   const auto known = parameters.contains("in_hot_standby");
   if (!known) return false;
   switch (wish) {

@@ -36,16 +36,12 @@ bool SessionMachine::on_attached(std::int32_t process_id, Parameters parameters,
     state_ = SessionState::attached;
     return true;
   }
-  const auto value = [](const Parameters& all, std::string_view name) {
-    const auto found = all.find(name);
-    return found == all.end() ? std::string_view{} : std::string_view(found->second);
-  };
-  const auto major = [&](const Parameters& all) {
-    const auto version = value(all, "server_version");
+  const auto major = [](const Parameters& all) {
+    const auto version = value_of(all, "server_version");
     return version.substr(0, version.find_first_not_of("0123456789"));
   };
   for (const auto name : {"server_encoding", "integer_datetimes"}) {
-    if (value(told_, name) != value(parameters, name)) {
+    if (value_of(told_, name) != value_of(parameters, name)) {
       terminate("57P01", "terminating connection: the new server has another " + std::string(name));
       return false;
     }

@@ -204,7 +204,7 @@ SessionMachine::Pass SessionMachine::on_query(std::string_view message, std::str
   statements_.drop_name({});
   ++statistics_.statements;
   push(pg::RequestKind::query, id);
-  note_two_phase_sent(id);
+  if (two_phase_) note_two_phase_sent(id);
   return Pass::forward;
 }
 
@@ -286,7 +286,7 @@ SessionMachine::Pass SessionMachine::on_execute(std::string_view body) {
   statements_.hold(id);
   ++statistics_.statements;
   push(pg::RequestKind::execute, id);
-  note_two_phase_sent(id);
+  if (two_phase_) note_two_phase_sent(id);
   return Pass::forward;
 }
 

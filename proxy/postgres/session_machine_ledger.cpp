@@ -27,10 +27,6 @@ constexpr std::size_t entries_max = 1024;
 /// Rows that a session leaves in the ledger before it removes them, all at once.
 constexpr std::uint64_t forget_after = 100;
 
-constexpr bool is_copy_message(char type) {
-  return type == front::copy_data || type == front::copy_done || type == front::copy_fail;
-}
-
 }  // namespace
 
 // ---- before a message of the client's goes on ----
@@ -39,7 +35,7 @@ constexpr bool is_copy_message(char type) {
 std::optional<SessionMachine::Pass> SessionMachine::prepare_commit(const pg::Header& header, std::string_view message) {
   if (wrap_ != Wrap::none) {
     const bool own = wrap_ == Wrap::open && wrapped_.statement == pg::no_statement;
-    if (own || is_copy_message(header.type) || header.type == front::flush) return std::nullopt;
+    if (own || front::is_copy_message(header.type) || header.type == front::flush) return std::nullopt;
     return hold_for_answers(false);
   }
   if (commit_ && !commit_->request) return std::nullopt;  // its record is on the way: this is the commit

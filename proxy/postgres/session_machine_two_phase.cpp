@@ -55,7 +55,7 @@ void SessionMachine::on_two_phase_row(std::string_view body) {
 
 /// The message that runs it was recorded as the last request.
 void SessionMachine::note_two_phase_sent(pg::StatementId id) {
-  if (!two_phase_ || two_phase_->request != 0 || id == pg::no_statement || !statements_[id].scan.two_phase) return;
+  if (two_phase_->request != 0 || id == pg::no_statement || !statements_[id].scan.two_phase) return;
   two_phase_->request = tracker_.last_number();
 }
 

@@ -7,6 +7,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "protocol/postgres/two_phase.hpp"
 
@@ -16,6 +17,11 @@ namespace pg = holdfast::postgres;
 
 /// What a server says in ParameterStatus.
 using Parameters = std::map<std::string, std::string, std::less<>>;
+/// Empty where the server has not said it.
+[[nodiscard]] inline std::string_view value_of(const Parameters& parameters, std::string_view name) {
+  const auto found = parameters.find(name);
+  return found == parameters.end() ? std::string_view() : std::string_view(found->second);
+}
 
 enum class SessionState {
   detached,          // no backend, no transaction: the next statement asks for one

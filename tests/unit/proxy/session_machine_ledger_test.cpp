@@ -73,9 +73,7 @@ TEST(ledger, that_has_fenced_the_commit_out_has_its_transaction_run_again_under_
   write_in_block(script);
   script.client_sends(query("COMMIT"));
   script.to_server();
-  script.server_closes();
-  script.machine.on_commit_judged(Outcome::not_committed);
-  ASSERT_TRUE(script.attach());
+  script.is_lost_and_told(Outcome::not_committed);
   script.expect_to_server("Q:BEGIN");
   script.server_sends(complete("BEGIN") + ready('T'));
   script.expect_to_server("Q:INSERT INTO t VALUES (1)");
@@ -91,9 +89,7 @@ TEST(ledger, that_cannot_tell_leaves_the_outcome_unknown) {
   SessionScript script(with_ledger());
   write_in_block(script);
   script.client_sends(query("COMMIT"));
-  script.server_closes();
-  script.machine.on_commit_judged(Outcome::unknown);
-  ASSERT_TRUE(script.attach());
+  script.is_lost_and_told(Outcome::unknown);
   script.expect_to_client("E:08007 ZI");
 }
 
@@ -104,9 +100,7 @@ TEST(ledger, whose_commit_did_not_happen_and_cannot_be_run_again_is_a_40001_for_
   script.server_sends(result() + complete("SELECT 1") + ready('T'));
   script.client_sends(query("COMMIT"));
   script.to_client();
-  script.server_closes();
-  script.machine.on_commit_judged(Outcome::not_committed);
-  ASSERT_TRUE(script.attach());
+  script.is_lost_and_told(Outcome::not_committed);
   script.expect_to_client("E:40001 ZI");
 }
 
@@ -139,9 +133,7 @@ TEST(ledger, cuts_an_extended_write_before_its_sync) {
   script.client_sends("");
   script.expect_to_server(std::string(injected_record) + " S");
   script.to_client();
-  script.server_closes();
-  script.machine.on_commit_judged(Outcome::committed);
-  ASSERT_TRUE(script.attach());
+  script.is_lost_and_told(Outcome::committed);
   script.expect_to_client("ZI");
 }
 

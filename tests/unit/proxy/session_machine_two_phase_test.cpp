@@ -83,9 +83,7 @@ TEST(two_phase, that_was_done_is_answered_without_being_run_again) {
 TEST(two_phase, that_was_done_is_answered_in_the_extended_protocol) {
   SessionScript script(with_replay());
   prepare(script, parse("", "PREPARE TRANSACTION 'a'") + bind("") + describe('P') + execute() + sync());
-  script.server_closes();
-  script.machine.on_commit_judged(Outcome::committed);
-  ASSERT_TRUE(script.attach());
+  script.is_lost_and_told(Outcome::committed);
   script.expect_to_client("1 2 n C:PREPARE TRANSACTION ZI");
 }
 
@@ -93,9 +91,7 @@ TEST(two_phase, that_was_not_done_is_run_again_with_its_transaction) {
   SessionScript script(with_replay());
   prepare(script);
   script.to_server();
-  script.server_closes();
-  script.machine.on_commit_judged(Outcome::not_committed);
-  ASSERT_TRUE(script.attach());
+  script.is_lost_and_told(Outcome::not_committed);
   script.expect_to_server("Q:BEGIN");
   script.server_sends(complete("BEGIN") + ready('T'));
   script.expect_to_server("Q:INSERT INTO t VALUES (1)");
@@ -108,9 +104,7 @@ TEST(two_phase, that_was_not_done_is_run_again_with_its_transaction) {
 TEST(two_phase, lost_again_before_it_was_sent_again_was_certainly_not_done) {
   SessionScript script(with_replay());
   prepare(script);
-  script.server_closes();
-  script.machine.on_commit_judged(Outcome::not_committed);
-  ASSERT_TRUE(script.attach());
+  script.is_lost_and_told(Outcome::not_committed);
   script.server_closes();
   EXPECT_FALSE(script.machine.commit_in_question());
   script.expect_to_client("E:40001 ZI");
@@ -119,9 +113,7 @@ TEST(two_phase, lost_again_before_it_was_sent_again_was_certainly_not_done) {
 TEST(two_phase, lost_again_after_it_was_sent_again_is_unknown) {
   SessionScript script(with_replay());
   prepare(script);
-  script.server_closes();
-  script.machine.on_commit_judged(Outcome::not_committed);
-  ASSERT_TRUE(script.attach());
+  script.is_lost_and_told(Outcome::not_committed);
   script.server_sends(complete("BEGIN") + ready('T'));
   script.server_sends(complete("INSERT 0 1") + ready('T'));
   script.to_server();
@@ -133,9 +125,7 @@ TEST(two_phase, lost_again_after_it_was_sent_again_is_unknown) {
 TEST(two_phase, told_of_in_its_second_run_only_misses_its_ready) {
   SessionScript script(with_replay());
   prepare(script);
-  script.server_closes();
-  script.machine.on_commit_judged(Outcome::not_committed);
-  ASSERT_TRUE(script.attach());
+  script.is_lost_and_told(Outcome::not_committed);
   script.server_sends(complete("BEGIN") + ready('T'));
   script.server_sends(complete("INSERT 0 1") + ready('T'));
   script.server_sends(complete("PREPARE TRANSACTION"));
@@ -186,24 +176,18 @@ TEST(two_phase, that_is_rolled_back_is_asked_about_as_such) {
 TEST(two_phase, of_which_the_server_cannot_tell_is_unknown) {
   SessionScript script(with_replay());
   prepare(script);
-  script.server_closes();
-  script.machine.on_commit_judged(Outcome::unknown);
-  ASSERT_TRUE(script.attach());
+  script.is_lost_and_told(Outcome::unknown);
   script.expect_to_client("E:08007 ZI");
 }
 
 TEST(two_phase, is_answered_with_replay_off_as_well) {
   SessionScript done;
   prepare(done);
-  done.server_closes();
-  done.machine.on_commit_judged(Outcome::committed);
-  ASSERT_TRUE(done.attach());
+  done.is_lost_and_told(Outcome::committed);
   done.expect_to_client("C:PREPARE TRANSACTION ZI");
   SessionScript undone;
   send(undone, query("COMMIT PREPARED 'a'"), 'I');
-  undone.server_closes();
-  undone.machine.on_commit_judged(Outcome::not_committed);
-  ASSERT_TRUE(undone.attach());
+  undone.is_lost_and_told(Outcome::not_committed);
   undone.expect_to_client("E:40001 ZI");
 }
 
@@ -319,9 +303,7 @@ TEST(two_phase, that_keeps_its_client_waiting_is_looked_at_for_a_server_that_han
 TEST(two_phase, that_is_described_or_closed_in_its_segment_is_answered_where_all_that_is_owed_is_known) {
   SessionScript described(with_replay());
   send(described, parse("end", "COMMIT PREPARED 'a'") + describe('S', "end") + bind("end") + execute() + sync(), 'I');
-  described.server_closes();
-  described.machine.on_commit_judged(Outcome::committed);
-  ASSERT_TRUE(described.attach());
+  described.is_lost_and_told(Outcome::committed);
   described.expect_to_client("1 t n 2 C:COMMIT PREPARED ZI");
   SessionScript closed_too(with_replay());
   send(closed_too, parse("end", "COMMIT PREPARED 'a'") + bind("end") + execute() + close('S', "end") + sync(), 'I');

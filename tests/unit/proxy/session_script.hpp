@@ -260,6 +260,12 @@ class SessionScript {
     pump_client();
     return fits;
   }
+  /// The backend is lost, and the next one says what became of the commit under way.
+  void is_lost_and_told(SessionMachine::Outcome outcome) {
+    server_closes();
+    machine.on_commit_judged(outcome);
+    ASSERT_TRUE(attach());
+  }
   void refuse(std::string_view code, std::string text) {
     machine.refuse(code, std::move(text));
     flush();
