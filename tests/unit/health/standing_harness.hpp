@@ -100,6 +100,8 @@ class ScriptedServer {
     const std::lock_guard lock(mutex_);
     return received_;
   }
+  /// How many clients have sent something, or left without a word.
+  [[nodiscard]] int heard() const { return heard_; }
 
  private:
   void serve() {
@@ -115,6 +117,7 @@ class ScriptedServer {
         const std::lock_guard lock(mutex_);
         received_.assign(buffer.data(), count);
       }
+      ++heard_;
       asio::write(client, asio::buffer(answer_), error);
       if (then_ == Then::hang_on) kept.push_back(std::move(client));
     }
@@ -126,6 +129,7 @@ class ScriptedServer {
   const Then then_;
   std::mutex mutex_;
   std::string received_;
+  std::atomic<int> heard_{0};
   std::atomic<bool> stopping_{false};
   std::thread thread_;
 };
