@@ -155,6 +155,8 @@ void read_field(const Element& field, Command& into) {
     into.projects = field.bytes != empty_document;
   } else if (key == "pipeline" && into.name == "aggregate" && field.kind == Kind::array) {
     if (!pipeline_writes(field.bytes)) into.kind = CommandKind::read;
+    const auto first = find(field.bytes, "0");
+    into.change_stream = first && first->kind == Kind::document && find(first->bytes, "$changeStream");
   }
 }
 

@@ -54,6 +54,7 @@ struct Command {
   bool multiple = false;        // a statement may change several documents: no txnNumber makes it exact
   bool ordered = true;
   bool projects = false;        // findAndModify with `fields`, which a repetition ignores
+  bool change_stream = false;   // aggregate that opens one
   bool writes = false;          // may change something: for transactions
   std::size_t statements = 0;   // of a write
   std::optional<std::int64_t> time_limit;  // maxTimeMS, milliseconds

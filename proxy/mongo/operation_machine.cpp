@@ -15,8 +15,8 @@ namespace code = wire::code;
 namespace label = wire::label;
 
 OperationMachine::OperationMachine(const wire::Command& command, const wire::Message& request, OperationSettings settings,
-                                   std::optional<std::size_t> pinned, bool wrote)
-    : command_(command), request_(request), settings_(settings), pinned_(pinned), wrote_(wrote) {}
+                                   Places::Place place)
+    : command_(command), request_(request), settings_(settings), place_(place) {}
 
 bool OperationMachine::is_statement_of_transaction() const {
   return command_.in_transaction && command_.kind != CommandKind::commit && command_.kind != CommandKind::abort;
@@ -50,8 +50,8 @@ OperationStep OperationMachine::start(SteadyTime now) {
     time_limit_ = now + milliseconds(limit);
     deadline_ = std::min(deadline_, *time_limit_);
   }
-  if (pinned_ && command_.kind != CommandKind::commit && command_.kind != CommandKind::abort) {
-    return Use{*pinned_, deadline_};
+  if (place_.member && command_.kind != CommandKind::commit && command_.kind != CommandKind::abort) {
+    return Use{*place_.member, deadline_};
   }
   return Select{deadline_, false};
 }
@@ -109,14 +109,14 @@ OperationStep OperationMachine::on_lost(Written written, const std::string& mess
   if (written == Written::yes && !broken("written")) return on_unknown(now);
   if (sends_ > 0) --sends_;
   trouble(now);
-  if (!pinned_ || command_.kind == CommandKind::commit || command_.kind == CommandKind::abort) return again(now);
+  if (!place_.member || command_.kind == CommandKind::commit || command_.kind == CommandKind::abort) return again(now);
   if (std::exchange(used_twice_, true)) return on_unreachable(message, now);
-  return Use{*pinned_, deadline_};
+  return Use{*place_.member, deadline_};
 }
 
 OperationStep OperationMachine::on_unknown(SteadyTime now) {
   if (is_statement_of_transaction()) {
-    return broken("statement_once") && pinned_ ? OperationStep(Use{*pinned_, deadline_}) : transaction_lost();
+    return broken("statement_once") && place_.member ? OperationStep(Use{*place_.member, deadline_}) : transaction_lost();
   }
   unknown_ = !broken("remember_unknown");
   if (may_repeat()) return again(now);
@@ -133,7 +133,7 @@ OperationStep OperationMachine::on_not_executed(SteadyTime now) {
   // Whoever is no primary any more has ended its transactions; a first statement has not begun one.
   if (is_statement_of_transaction() && !command_.starts_transaction) return transaction_lost();
   if (command_.kind == CommandKind::get_more) return cursor_lost();
-  if (command_.kind == CommandKind::kill_cursors && pinned_) return Answer{wire::no_cursors_body(command_)};
+  if (command_.kind == CommandKind::kill_cursors && place_.member) return Answer{wire::no_cursors_body(command_)};
   return again(now);
 }
 
@@ -170,10 +170,12 @@ OperationStep OperationMachine::on_reply(const wire::Reply& reply, Replier repli
 
 OperationStep OperationMachine::on_believed(const wire::Reply& reply, SteadyTime now) {
   if (command_.kind == CommandKind::commit && reply.code == code::no_such_transaction &&
-      (!wrote_ || broken("only_read"))) {
+      (!place_.wrote || broken("only_read"))) {
     // Nothing was changed, and what was read came from one snapshot: there is nothing left to commit.
     return Answer{wire::ok_body()};
   }
+  // Its member has rolled back. A driver resumes after 43 and never after this, which would end the client's loop.
+  if (place_.change_stream && reply.code == code::query_plan_killed) return cursor_lost();
   // A mongos repeats by itself, and the client may have done so over another connection.
   const bool of_repetition = may_repeat() && wire::leaves_documents_out(command_, reply) && !broken("repeated_elsewhere");
   if (!unknown_ && !of_repetition) return Forward{};

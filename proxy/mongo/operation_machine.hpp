@@ -18,6 +18,7 @@
 #include "protocol/mongo/command.hpp"
 #include "protocol/mongo/reply.hpp"
 #include "proxy/mongo/batch_repeat.hpp"
+#include "proxy/mongo/places.hpp"
 #include "proxy/upstream_machine.hpp"
 
 namespace holdfast::proxy::mongo {
@@ -54,10 +55,8 @@ using OperationStep = std::variant<operation_step::Select, operation_step::Use, 
 
 class OperationMachine {
  public:
-  /// `pinned`: the member that has the cursor or the transaction. `wrote`: the transaction has changed something, or that is
-  /// not known. `command` and `request` outlive this.
-  OperationMachine(const wire::Command& command, const wire::Message& request, OperationSettings settings,
-                   std::optional<std::size_t> pinned, bool wrote);
+  /// `place`: where the command's cursor or transaction is. `command` and `request` outlive this.
+  OperationMachine(const wire::Command& command, const wire::Message& request, OperationSettings settings, Places::Place place);
 
   [[nodiscard]] OperationStep start(SteadyTime now);
   [[nodiscard]] OperationStep on_member(SteadyTime now);
@@ -97,8 +96,7 @@ class OperationMachine {
   const wire::Command& command_;
   const wire::Message& request_;
   OperationSettings settings_;
-  std::optional<std::size_t> pinned_;
-  bool wrote_;
+  Places::Place place_;
   SteadyTime started_{};
   SteadyTime deadline_{};               // of the present wait
   std::optional<SteadyTime> time_limit_;  // by maxTimeMS

@@ -1,6 +1,7 @@
 // Two tables, bounded and expiring.
 #include "proxy/mongo/places.hpp"
 
+#include <algorithm>
 #include <string>
 
 #include "proxy/mutation.hpp"
@@ -25,9 +26,8 @@ std::string session_key(const wire::Command& command, std::string_view user) {
 
 Places::Places() : cursors_(cursors_max, place_age), transactions_(transactions_max, place_age) {}
 
-std::optional<std::size_t> Places::find_cursor(std::string_view collection, std::int64_t id, Time now) {
-  const auto* found = cursors_.find(cursor_key(collection, id), now);
-  return found == nullptr || broken("cursor_place") ? std::nullopt : std::optional(*found);
+const Places::Cursor* Places::find_cursor(std::string_view collection, std::int64_t id, Time now) {
+  return broken("cursor_place") ? nullptr : cursors_.find(cursor_key(collection, id), now);
 }
 
 Places::Transaction* Places::find_transaction(const wire::Command& command, std::string_view user, Time now) {
@@ -38,10 +38,17 @@ Places::Transaction* Places::find_transaction(const wire::Command& command, std:
 Places::Place Places::find(const wire::Command& command, std::string_view user, Time now) {
   Place place;
   if (command.kind == CommandKind::get_more) {
-    place.member = find_cursor(command.collection, command.cursor, now);
+    if (const auto* cursor = find_cursor(command.collection, command.cursor, now)) {
+      place.member = cursor->member;
+      place.change_stream = cursor->change_stream;
+    }
   } else if (command.kind == CommandKind::kill_cursors && !command.cursors.empty()) {
-    place.member = find_cursor(command.collection, command.cursors.front(), now);
-    for (const auto id : command.cursors) place.several = place.several || find_cursor(command.collection, id, now) != place.member;
+    const auto member_of = [&](std::int64_t id) {
+      const auto* cursor = find_cursor(command.collection, id, now);
+      return cursor == nullptr ? std::nullopt : std::optional(cursor->member);
+    };
+    place.member = member_of(command.cursors.front());
+    place.several = !std::ranges::all_of(command.cursors, [&](std::int64_t id) { return member_of(id) == place.member; });
   } else if (command.transaction_number && command.in_transaction && !command.starts_transaction) {
     if (const auto* transaction = find_transaction(command, user, now)) {
       place.member = transaction->member;
@@ -70,7 +77,7 @@ void Places::note_reply(const wire::Command& command, const wire::Reply& reply, 
   if (*reply.cursor == 0) return;
   const auto dot = reply.cursor_namespace.find('.');
   if (dot == std::string_view::npos) return;
-  cursors_.put(cursor_key(reply.cursor_namespace.substr(dot + 1), *reply.cursor), member, now);
+  cursors_.put(cursor_key(reply.cursor_namespace.substr(dot + 1), *reply.cursor), {member, command.change_stream}, now);
 }
 
 void Places::expire(Time now) {

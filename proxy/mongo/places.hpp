@@ -22,6 +22,7 @@ class Places {
   struct Place {
     std::optional<std::size_t> member;  // none: the command is bound to no member
     bool wrote = true;                  // the transaction has changed something, or that is not known
+    bool change_stream = false;         // the cursor is one: its driver opens another where this one is not found
     bool several = false;               // it concerns cursors of more than one member
   };
   /// `user`: to a server a session is its user's, and two users may choose the same id.
@@ -38,10 +39,14 @@ class Places {
     std::int64_t number = 0;
     bool wrote = false;
   };
-  [[nodiscard]] std::optional<std::size_t> find_cursor(std::string_view collection, std::int64_t id, Time now);
+  struct Cursor {
+    std::size_t member = 0;
+    bool change_stream = false;
+  };
+  [[nodiscard]] const Cursor* find_cursor(std::string_view collection, std::int64_t id, Time now);
   [[nodiscard]] Transaction* find_transaction(const wire::Command& command, std::string_view user, Time now);
 
-  RecentTable<std::size_t> cursors_;
+  RecentTable<Cursor> cursors_;
   RecentTable<Transaction> transactions_;
 };
 

@@ -73,7 +73,7 @@ Task<bool> Session::perform(const wire::Message& request, std::string_view frame
   settings.deduplicates = context.members.deduplicates();
   settings.backpressure = backpressure_;
   settings.memory = context.members.memory();
-  Run run{request, frame, command, OperationMachine(command, request, settings, pinned, place.wrote), {}, {}, {}, false, {}, {}};
+  Run run{request, frame, command, OperationMachine(command, request, settings, place), {}, {}, {}, false, {}, {}};
   auto step = run.machine.start(now());
   for (;;) {
     if (auto* wanted = std::get_if<Select>(&step)) {

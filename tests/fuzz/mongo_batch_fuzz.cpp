@@ -78,7 +78,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   auto known = meanings(request, command);
   OperationSettings settings;
   settings.deduplicates = true;
-  OperationMachine machine(command, request, settings, {}, true);
+  OperationMachine machine(command, request, settings, {});
   const holdfast::proxy::SteadyTime now{std::chrono::hours(1)};
   static_cast<void>(machine.start(now));
   static_cast<void>(machine.on_member(now));

@@ -9,6 +9,7 @@ import bson
 import pytest
 from pymongo import MongoClient, UpdateOne
 from pymongo.errors import CursorNotFound, OperationFailure
+from pymongo.write_concern import WriteConcern
 
 from support.holdfast import Background
 from support.mongo import ModelSet
@@ -230,6 +231,22 @@ def test_row_8_a_change_stream_resumes_and_misses_nothing(model, watched):
         watched.collection.insert_one({"_id": "b"})
         assert stream.next()["documentKey"]["_id"] == "b"
     assert not [line for line in watched.noticed.trouble if not line.startswith("getMore failed")], watched.noticed.trouble
+
+
+def test_row_8_a_change_stream_outlives_the_rollback_of_its_member(model, watched):
+    """The member knows the cursor still, but its plan is gone (175), and no driver resumes after that code."""
+    with watched.collection.watch(max_await_time_ms=200) as stream:
+        watched.collection.with_options(write_concern=WriteConcern("majority")).insert_one({"_id": "a"})
+        assert stream.next()["documentKey"]["_id"] == "a"
+        old, rolled_back = model.primary(), model.do("history")["totals"]["rolled_back"]
+        model.do("partition", member=old)
+        with MongoClient(model.members[old], directConnection=True) as direct:
+            direct.test[watched.collection.name].with_options(write_concern=WriteConcern(1)).insert_one({"_id": "doomed"})
+        wait_for(lambda: model.primary() not in (None, old), what="another primary")
+        model.do("heal")
+        wait_for(lambda: model.do("history")["totals"]["rolled_back"] > rolled_back, what="the old primary has rolled back")
+        watched.collection.insert_one({"_id": "b"})
+        assert stream.next()["documentKey"]["_id"] == "b"
 
 
 def test_row_9_a_transaction_goes_on_after_its_connection_was_cut(model, proxy, watched):

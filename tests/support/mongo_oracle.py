@@ -11,7 +11,7 @@ import threading
 import time
 
 from pymongo import MongoClient, ReturnDocument
-from pymongo.errors import OperationFailure, PyMongoError
+from pymongo.errors import PyMongoError
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
@@ -150,18 +150,8 @@ class Watcher(Client):
         self.hear()
 
     def hear(self):
-        """Whether there was a change.
-
-        A member that has rolled back knows the stream's cursor still, but its plan is gone (175): the server's own word, on which no driver
-        resumes. The stream is opened again behind what it told last.
-        """
-        try:
-            change = self.stream.try_next()
-        except OperationFailure as error:
-            if error.code != 175:
-                raise
-            self.stream = self.database.batches.watch(max_await_time_ms=100, resume_after=self.stream.resume_token)
-            return True
+        """Whether there was a change."""
+        change = self.stream.try_next()
         if change:
             self.heard.append(part_of(change["fullDocument"]))
         return change is not None

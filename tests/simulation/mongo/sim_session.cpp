@@ -69,7 +69,7 @@ void SimSession::perform() {
   auto settings = settings_.operation;
   settings.deduplicates = world_.members.deduplicates();
   settings.memory = world_.members.memory();
-  run_->machine = std::make_unique<OperationMachine>(run_->command, run_->request, settings, run_->pinned, place.wrote);
+  run_->machine = std::make_unique<OperationMachine>(run_->command, run_->request, settings, place);
   go_on(run_->machine->start(clock_.now()));
 }
 

@@ -82,6 +82,16 @@ TEST(MongoCommand, an_aggregate_is_a_read_only_where_no_stage_writes) {
   EXPECT_EQ(Given(named("aggregate")).command.kind, Kind::other) << "no pipeline: its server says what is wrong";
 }
 
+TEST(MongoCommand, a_change_stream_is_told_by_its_first_stage) {
+  const auto opens = [](const char* command, const std::vector<std::string>& stages) {
+    return Given(Writer().text(command, "c").array("pipeline", list_of(stages)).text("$db", "app").finish()).command.change_stream;
+  };
+  EXPECT_TRUE(opens("aggregate", {named("$changeStream"), named("$match")}));
+  EXPECT_FALSE(opens("aggregate", {named("$match"), named("$changeStream")})) << "its server refuses it";
+  EXPECT_FALSE(opens("aggregate", {}));
+  EXPECT_FALSE(opens("find", {named("$changeStream")}));
+}
+
 TEST(MongoCommand, a_write_is_deduplicated_only_with_session_and_number_and_one_document_a_statement) {
   EXPECT_TRUE(is_deduplicated(Given(write_body("update", "updates", {statement(false), statement(false)})).command));
   EXPECT_FALSE(is_deduplicated(Given(write_body("update", "updates", {statement(false), statement(true)})).command));

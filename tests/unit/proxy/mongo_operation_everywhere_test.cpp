@@ -24,7 +24,7 @@ bool exactly_once_is_in_danger(const wire::Command& command, bool deduplicates) 
 void run(const wire::Command& command, bool deduplicates, const std::vector<Event>& sequence) {
   OperationSettings settings;
   settings.deduplicates = deduplicates;
-  Script script(command, command.kind == Kind::get_more ? std::optional<std::size_t>(1) : std::nullopt, true, settings);
+  Script script(command, command.kind == Kind::get_more ? at(1) : Places::Place(), settings);
   script.start();
   bool may_have_run = false;
   for (const auto event : sequence) {

@@ -39,7 +39,7 @@ TEST(MongoOperation, row_2_one_that_was_never_sent_ends_with_133_after_its_wait)
 TEST(MongoOperation, row_2_a_client_that_knows_backpressure_is_told_to_come_again) {
   auto settings = Script::defaults();
   settings.backpressure = true;
-  Script script(command_of(Kind::other), {}, true, settings);
+  Script script(command_of(Kind::other), {}, settings);
   EXPECT_EQ(script.start().refused().code(), 462);
   EXPECT_EQ(script.labels(), (Labels{"SystemOverloadedError", "RetryableError", "NoWritesPerformed"}));
 }
@@ -100,7 +100,7 @@ TEST(MongoOperation, row_3_the_reply_of_a_primary_that_was_replaced_is_not_belie
 TEST(MongoOperation, replay_off_leaves_reads_to_the_driver) {
   auto settings = Script::defaults();
   settings.replays = false;
-  Script script(command_of(Kind::read), {}, true, settings);
+  Script script(command_of(Kind::read), {}, settings);
   EXPECT_EQ(script.start().member().lost().code(), 6);
 }
 
@@ -118,7 +118,7 @@ TEST(MongoOperation, row_4_a_numbered_write_is_sent_again_until_it_is_answered) 
 TEST(MongoOperation, row_4_nothing_is_sent_again_to_a_server_that_does_not_deduplicate) {
   auto settings = Script::defaults();
   settings.deduplicates = false;
-  Script script(numbered_write(), {}, true, settings);
+  Script script(numbered_write(), {}, settings);
   EXPECT_EQ(script.start().member().lost().code(), 6);
   EXPECT_NE(script.message().find("outcome unknown"), std::string::npos);
 }
@@ -127,12 +127,12 @@ TEST(MongoOperation, row_4_a_shard_that_was_lost_is_told_where_nothing_is_sent_a
   auto settings = Script::defaults();
   settings.deduplicates = false;
   for (const int code : {6, 133}) {
-    Script hidden(numbered_write(), {}, true, settings);
+    Script hidden(numbered_write(), {}, settings);
     EXPECT_EQ(hidden.start().member().reply_with(write_reply(0, {code})).code(), 6) << code;
   }
-  Script write(numbered_write(), {}, true, settings);
+  Script write(numbered_write(), {}, settings);
   EXPECT_EQ(write.start().member().reply(133).code(), 6) << "the mongos may have sent it before";
-  Script commit(in_transaction(Kind::commit), 0, true, settings);
+  Script commit(in_transaction(Kind::commit), at(0), settings);
   commit.start().member().reply(9001);
   EXPECT_EQ(commit.code(), 6);
   EXPECT_EQ(commit.labels(), (std::vector<std::string>{"RetryableWriteError", "UnknownTransactionCommitResult"}));
@@ -192,14 +192,14 @@ TEST(MongoOperation, row_4_nothing_is_sent_again_once_the_servers_may_have_forgo
   auto settings = Script::defaults();
   settings.hold_timeout = 10h;
   settings.memory = 15min;
-  Script script(numbered_write(), {}, true, settings);
+  Script script(numbered_write(), {}, settings);
   script.start().member().wait(1min).lost();
   EXPECT_EQ(std::get<operation_step::Select>(script.step).deadline, script.now + 14min);
   EXPECT_EQ(script.member().wait(14min).lost().code(), 6);
   EXPECT_NE(script.message().find("outcome unknown"), std::string::npos);
-  Script never(numbered_write(), {}, true, settings);
+  Script never(numbered_write(), {}, settings);
   EXPECT_TRUE(never.start().member().wait(20min).reply(10107).selects()) << "what was not executed is not remembered either";
-  Script read(command_of(Kind::read), {}, true, settings);
+  Script read(command_of(Kind::read), {}, settings);
   EXPECT_TRUE(read.start().member().wait(20min).lost().selects());
 }
 
@@ -227,30 +227,42 @@ TEST(MongoOperation, row_6_an_unacknowledged_write_is_sent_again_only_where_it_w
 }
 
 TEST(MongoOperation, row_7_a_cursor_is_asked_where_it_is_open_and_anew_where_the_connection_was_cut) {
-  Script script(command_of(Kind::get_more), 2);
+  Script script(command_of(Kind::get_more), at(2));
   EXPECT_EQ(script.start().uses(), 2U);
   EXPECT_EQ(script.member().unsent().uses(), 2U);
   EXPECT_TRUE(script.member().reply(0).forwards());
 }
 
 TEST(MongoOperation, row_8_a_get_more_is_never_sent_twice) {
-  Script lost(command_of(Kind::get_more), 2);
+  Script lost(command_of(Kind::get_more), at(2));
   EXPECT_EQ(lost.start().member().lost().code(), 43);
-  Script gone(command_of(Kind::get_more), 2);
+  Script gone(command_of(Kind::get_more), at(2));
   EXPECT_EQ(gone.start().unreachable().code(), 43);
-  Script twice(command_of(Kind::get_more), 2);
+  Script twice(command_of(Kind::get_more), at(2));
   EXPECT_EQ(twice.start().member().unsent().member().unsent().code(), 43);
   for (const int code : {11602, 11600, 13435, 91}) {
-    Script interrupted(command_of(Kind::get_more), 2);
+    Script interrupted(command_of(Kind::get_more), at(2));
     EXPECT_EQ(interrupted.start().member().reply(code).code(), 43) << code;
   }
 }
 
+TEST(MongoOperation, row_8_a_change_stream_of_a_member_that_rolled_back_is_not_found_so_that_its_driver_resumes) {
+  auto place = at(2);
+  place.change_stream = true;
+  Script stream(command_of(Kind::get_more), place);
+  EXPECT_EQ(stream.start().member().reply(175).code(), 43);
+  EXPECT_NE(stream.message().find("said the member"), std::string::npos) << stream.message();
+  Script killed(command_of(Kind::get_more), place);
+  EXPECT_TRUE(killed.start().member().reply(237).forwards()) << "somebody meant that";
+  Script plain(command_of(Kind::get_more), at(2));
+  EXPECT_TRUE(plain.start().member().reply(175).forwards()) << "no driver opens it anew, so the server's reason is worth more";
+}
+
 TEST(MongoOperation, row_9_a_transaction_goes_on_where_it_is) {
-  Script script(in_transaction(Kind::write), 1);
+  Script script(in_transaction(Kind::write), at(1));
   EXPECT_EQ(script.start().uses(), 1U);
   EXPECT_TRUE(script.member().reply(0).forwards());
-  Script gone(in_transaction(Kind::read), 1);
+  Script gone(in_transaction(Kind::read), at(1));
   EXPECT_EQ(gone.start().unreachable().code(), 251);
   EXPECT_EQ(gone.labels(), transient);
   EXPECT_TRUE(gone.answer().abort);
@@ -258,11 +270,11 @@ TEST(MongoOperation, row_9_a_transaction_goes_on_where_it_is) {
 
 TEST(MongoOperation, row_10_a_lost_statement_makes_the_transaction_run_again) {
   for (const auto kind : {Kind::read, Kind::write, Kind::other}) {
-    Script lost(in_transaction(kind), 1);
+    Script lost(in_transaction(kind), at(1));
     EXPECT_EQ(lost.start().member().lost().code(), 251);
     EXPECT_EQ(lost.labels(), transient);
     for (const int code : {10107, 189, 11602, 91}) {
-      Script changed(in_transaction(kind), 1);
+      Script changed(in_transaction(kind), at(1));
       EXPECT_EQ(changed.start().member().reply(code, {"TransientTransactionError"}).code(), 251) << code;
     }
   }
@@ -275,7 +287,7 @@ TEST(MongoOperation, row_10_a_first_statement_that_was_refused_has_begun_nothing
 }
 
 TEST(MongoOperation, row_11_a_commit_is_sent_again_with_the_majority) {
-  Script script(in_transaction(Kind::commit), 1);
+  Script script(in_transaction(Kind::commit), at(1));
   EXPECT_TRUE(script.start().selects()) << "the primary has it, or nobody";
   script.member();
   EXPECT_FALSE(std::get<operation_step::Send>(script.step).body);
@@ -288,7 +300,7 @@ TEST(MongoOperation, row_11_a_commit_is_sent_again_with_the_majority) {
 }
 
 TEST(MongoOperation, row_11_a_commit_of_a_primary_that_was_replaced_is_not_believed) {
-  Script script(in_transaction(Kind::commit), 1);
+  Script script(in_transaction(Kind::commit), at(1));
   script.start().member().reply_with(reply_body(0), Machine::Replier::replaced);
   ASSERT_TRUE(script.asks_first());
   script.member();
@@ -296,13 +308,13 @@ TEST(MongoOperation, row_11_a_commit_of_a_primary_that_was_replaced_is_not_belie
   ASSERT_TRUE(body);
   EXPECT_EQ(wire::find(wire::find(*body, "writeConcern")->bytes, "w")->bytes, "majority");
   EXPECT_TRUE(script.reply(251, {"TransientTransactionError"}).forwards());
-  Script statement(in_transaction(Kind::write), 1);
+  Script statement(in_transaction(Kind::write), at(1));
   EXPECT_TRUE(statement.start().member().reply_with(reply_body(0), Machine::Replier::replaced).forwards()) << "its commit decides";
 }
 
 TEST(MongoOperation, row_11_a_commit_that_is_not_known_to_have_happened_is_never_133) {
   for (const bool written : {true, false}) {
-    Script script(in_transaction(Kind::commit), 1);
+    Script script(in_transaction(Kind::commit), at(1));
     script.start().member();
     written ? script.lost() : script.unsent();
     EXPECT_EQ(script.refused().code(), 6);
@@ -311,18 +323,20 @@ TEST(MongoOperation, row_11_a_commit_that_is_not_known_to_have_happened_is_never
 }
 
 TEST(MongoOperation, row_11_a_transaction_that_only_read_has_nothing_to_lose) {
-  Script read_only(in_transaction(Kind::commit), 1, false);
+  auto place = at(1);
+  place.wrote = false;
+  Script read_only(in_transaction(Kind::commit), place);
   EXPECT_EQ(read_only.start().member().reply(251, transient).code(), 0);
-  Script wrote(in_transaction(Kind::commit), 1, true);
+  Script wrote(in_transaction(Kind::commit), at(1));
   EXPECT_TRUE(wrote.start().member().reply(251, transient).forwards());
 }
 
 TEST(MongoOperation, row_11_an_abort_that_finds_nothing_the_second_time_has_worked) {
   for (const int code : {251, 256}) {
-    Script script(in_transaction(Kind::abort), 1);
+    Script script(in_transaction(Kind::abort), at(1));
     EXPECT_EQ(script.start().member().lost().member().reply(code).code(), 0) << code;
   }
-  Script first(in_transaction(Kind::abort), 1);
+  Script first(in_transaction(Kind::abort), at(1));
   EXPECT_TRUE(first.start().member().reply(251).forwards());
 }
 
@@ -338,7 +352,7 @@ TEST(MongoOperation, row_12_ddl_is_sent_again_only_where_the_member_refused_it) 
 TEST(MongoOperation, row_14_killing_cursors_that_died_with_their_server_finds_none) {
   auto command = command_of(Kind::kill_cursors);
   command.cursors = {5, 6};
-  Script script(command, 1);
+  Script script(command, at(1));
   script.start().unreachable();
   ASSERT_EQ(script.code(), 0);
   EXPECT_TRUE(wire::find(wire::find(script.answer().body, "cursorsNotFound")->bytes, "1"));

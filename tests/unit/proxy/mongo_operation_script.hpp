@@ -24,14 +24,21 @@ inline std::string reply_body(int code, const std::vector<std::string>& labels =
   return writer.real("ok", 0).text("errmsg", "said the member").int32("code", code).array("errorLabels", list.finish()).finish();
 }
 
+/// With this member, and nothing more is known.
+inline Places::Place at(std::size_t member) {
+  Places::Place place;
+  place.member = member;
+  return place;
+}
+
 class Script {
  public:
-  explicit Script(wire::Command with, std::optional<std::size_t> pinned = {}, bool wrote = true, OperationSettings with_settings = defaults())
+  explicit Script(wire::Command with, Places::Place place = {}, OperationSettings with_settings = defaults())
       : command(std::move(with)), body(wire::Writer().text("command", "c").int32("maxTimeMS", 10'000).finish()), request{{}, 0, body, {}, {}},
-        settings(with_settings), machine(command, request, settings, pinned, wrote) {}
+        settings(with_settings), machine(command, request, settings, place) {}
   /// As a client sends it.
   explicit Script(const wire::Message& message, wire::Command with, OperationSettings with_settings = defaults())
-      : command(std::move(with)), request(message), settings(with_settings), machine(command, request, settings, {}, true) {}
+      : command(std::move(with)), request(message), settings(with_settings), machine(command, request, settings, {}) {}
   Script(const Script&) = delete;
   Script& operator=(const Script&) = delete;
 

@@ -51,6 +51,19 @@ TEST(MongoPlaces, a_cursor_is_with_the_member_that_opened_it_until_it_ends) {
   EXPECT_FALSE(places.find(more, "u", now).member);
 }
 
+TEST(MongoPlaces, a_change_stream_is_known_as_one_from_one_batch_to_the_next) {
+  Places places;
+  auto opens = cursor_command(Kind::read, 0);
+  opens.change_stream = true;
+  places.note_reply(opens, with_cursor(7), 2, now);
+  places.note_reply(cursor_command(Kind::read, 0), with_cursor(8), 2, now);
+  const auto more = cursor_command(Kind::get_more, 7);
+  EXPECT_TRUE(places.find(more, "u", now).change_stream);
+  places.note_reply(more, with_cursor(7), 2, now);
+  EXPECT_TRUE(places.find(more, "u", now).change_stream);
+  EXPECT_FALSE(places.find(cursor_command(Kind::get_more, 8), "u", now).change_stream);
+}
+
 TEST(MongoPlaces, cursors_of_several_members_are_not_killed_at_once) {
   Places places;
   places.note_reply(cursor_command(Kind::read, 0), with_cursor(7), 2, now);
