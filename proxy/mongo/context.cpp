@@ -75,7 +75,7 @@ void Context::use(std::shared_ptr<const config::Connection> next) {
   if (service) service->database = database_of_service(*config);
 }
 
-Task<Context::Found> Context::primary(WaiterId waiter, std::shared_ptr<Login> login, AskFirst ask, SteadyTime deadline) {
+Task<Context::Found> Context::primary(Waiter waiter, std::shared_ptr<Login> login, AskFirst ask, SteadyTime deadline) {
   if (ask == AskFirst::yes) {
     const bool answered = co_await upstream.alive(std::min(deadline, now() + ask_time));
     static_cast<void>(answered);  // what it is now, the upstream knows
@@ -85,31 +85,31 @@ Task<Context::Found> Context::primary(WaiterId waiter, std::shared_ptr<Login> lo
 
 /// What a primary that was replaced answers is not believed. It is asked until the upstream leaves it, or it shows that it was
 /// elected again: twice, because the first answer may be older than the news.
-Task<std::optional<Refusal>> Context::outlast_deposed(WaiterId waiter, SteadyTime deadline) {
+Task<std::optional<Refusal>> Context::outlast_deposed(Waiter waiter, SteadyTime deadline) {
   for (int shown = 0; shown < 2;) {
     const auto ready = upstream.ready_endpoint(Wish::primary);
     if (!ready || !members.is_deposed(*ready)) break;
     if (now() >= deadline) {
       co_return Refusal{RefusalReason::hold_timeout, config->id + ": another primary was elected, and cannot be used yet"};
     }
-    waiting_.insert(waiter);
     if (co_await upstream.alive(std::min(deadline, now() + ask_time))) ++shown;
-    if (waiting_.erase(waiter) == 0) co_return refusal_of_gone();
+    if (*waiter.gone) co_return refusal_of_gone();
   }
   co_return std::nullopt;
 }
 
 void Context::cancel_wait(WaiterId waiter) {
   upstream.cancel_wait(waiter);
-  if (waiting_.erase(waiter) > 0) pool.wake();
+  pool.wake();
 }
 
-Task<Context::Found> Context::fresh(WaiterId waiter, SteadyTime deadline) {
+Task<Context::Found> Context::fresh(Waiter waiter, SteadyTime deadline) {
   co_return co_await connect(waiter, nobody, Reuse::no, deadline);
 }
 
-Task<Context::Found> Context::connect(WaiterId waiter, std::shared_ptr<Login> login, Reuse reuse, SteadyTime deadline) {
+Task<Context::Found> Context::connect(Waiter waiter, std::shared_ptr<Login> login, Reuse reuse, SteadyTime deadline) {
   for (;;) {
+    if (*waiter.gone) co_return refusal_of_gone();
     if (auto refused = co_await outlast_deposed(waiter, deadline)) co_return std::move(*refused);
     if (const auto ready = upstream.ready_endpoint(Wish::primary)) {
       if (reuse == Reuse::yes) {
@@ -120,14 +120,12 @@ Task<Context::Found> Context::connect(WaiterId waiter, std::shared_ptr<Login> lo
           co_return Refusal{RefusalReason::hold_timeout, config->id + ": all " + std::to_string(config->pool_max) +
                                                              " connections to the primary are in use"};
         }
-        waiting_.insert(waiter);
         co_await pool.wait_for_room(deadline);
-        if (waiting_.erase(waiter) == 0) co_return refusal_of_gone();
         continue;
       }
     }
     if (!login->can_log_in()) co_return LoginRefused{"the client has to log in again: nothing that is kept of it logs in"};
-    auto entered = co_await upstream.enter(waiter, Wish::primary, deadline);
+    auto entered = co_await upstream.enter(waiter.id, Wish::primary, deadline);
     if (auto* refused = std::get_if<Refusal>(&entered)) co_return std::move(*refused);
     auto found = co_await log_in(std::move(std::get<Grant>(entered)), login, reuse, deadline);
     auto* lease = std::get_if<Lease>(&found);
@@ -178,7 +176,7 @@ Task<std::variant<Lease, NoConnection>> Context::member(std::size_t index, std::
   co_return NoConnection{made.error, made.failure == Failure::rejected};
 }
 
-Task<std::variant<Verifiers, std::string>> Context::ask_verifiers(WaiterId waiter, std::string database, std::string user,
+Task<std::variant<Verifiers, std::string>> Context::ask_verifiers(Waiter waiter, std::string database, std::string user,
                                                                   SteadyTime deadline) {
   std::string error = "the time is up";
   while (now() < deadline) {

@@ -7,7 +7,6 @@
 #include <memory>
 #include <optional>
 #include <random>
-#include <set>
 #include <string>
 #include <variant>
 
@@ -44,18 +43,23 @@ class Context {
   /// The configuration has changed.
   void use(std::shared_ptr<const config::Connection> next);
 
+  /// Somebody who waits: its number at the gate, and whether its client has gone, which lives as long as the wait.
+  struct Waiter {
+    WaiterId id;
+    const bool* gone;
+  };
   using Found = std::variant<Lease, Refusal, LoginRefused>;
   /// A connection to the primary for this user. With `ask_first` the present one is asked before it is believed.
   enum class AskFirst { no, yes };
-  Task<Found> primary(WaiterId waiter, std::shared_ptr<Login> login, AskFirst ask, SteadyTime deadline);
-  /// Whoever waits for such a connection is refused.
+  Task<Found> primary(Waiter waiter, std::shared_ptr<Login> login, AskFirst ask, SteadyTime deadline);
+  /// Its client has gone, and it says so by now: the wait for such a connection is refused as soon as it may end.
   void cancel_wait(WaiterId waiter);
   /// A new connection to the primary that is not logged in: for a login that is relayed.
-  Task<Found> fresh(WaiterId waiter, SteadyTime deadline);
+  Task<Found> fresh(Waiter waiter, SteadyTime deadline);
   /// A connection to this member, past the gate: its cursors and transactions are nowhere else.
   Task<std::variant<Lease, NoConnection>> member(std::size_t index, std::shared_ptr<Login> login, SteadyTime deadline);
   /// How a user may log in, by the server's word (auth_query). A sentence where it could not be asked.
-  Task<std::variant<Verifiers, std::string>> ask_verifiers(WaiterId waiter, std::string database, std::string user, SteadyTime deadline);
+  Task<std::variant<Verifiers, std::string>> ask_verifiers(Waiter waiter, std::string database, std::string user, SteadyTime deadline);
   /// Does a member that is silent answer a hello on another connection? Where it does not, all that is open to it ends.
   Task<bool> check_member(std::size_t index);
   /// Ends a transaction where it may still be open. Whether that worked nobody needs to know.
@@ -89,11 +93,9 @@ class Context {
 
  private:
   enum class Reuse { no, yes };
-  Task<std::optional<Refusal>> outlast_deposed(WaiterId waiter, SteadyTime deadline);
-  Task<Found> connect(WaiterId waiter, std::shared_ptr<Login> login, Reuse reuse, SteadyTime deadline);
+  Task<std::optional<Refusal>> outlast_deposed(Waiter waiter, SteadyTime deadline);
+  Task<Found> connect(Waiter waiter, std::shared_ptr<Login> login, Reuse reuse, SteadyTime deadline);
   Task<Found> log_in(Grant grant, std::shared_ptr<Login> login, Reuse reuse, SteadyTime deadline);
-
-  std::set<WaiterId> waiting_;  // neither at the gate nor logging in
 };
 
 }  // namespace holdfast::proxy::mongo

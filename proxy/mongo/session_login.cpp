@@ -137,7 +137,7 @@ Task<std::variant<Verifiers, std::string>> Session::find_verifiers(std::string d
   if (!context_->service || user.empty()) co_return Verifiers{};
   if (const auto* known = context_->users.learnt(database, user, now())) co_return *known;
   waiter_ = context_->upstream.next_waiter();
-  auto asked = co_await context_->ask_verifiers(waiter_, database, user, now() + context_->config->reconnect.hold_timeout);
+  auto asked = co_await context_->ask_verifiers({waiter_, &gone_}, database, user, now() + context_->config->reconnect.hold_timeout);
   waiter_ = 0;
   co_return asked;
 }
@@ -184,7 +184,7 @@ Task<std::string> Session::open_relay(SteadyTime deadline) {
   if (relay_ && relay_->lease && relay_->lease->is_quiet()) co_return std::string();
   drop_relay();
   waiter_ = context_->upstream.next_waiter();
-  auto found = co_await context_->fresh(waiter_, deadline);
+  auto found = co_await context_->fresh({waiter_, &gone_}, deadline);
   waiter_ = 0;
   if (auto* refused = std::get_if<Refusal>(&found)) co_return std::move(refused->message);
   if (auto* refused = std::get_if<LoginRefused>(&found)) co_return std::move(refused->error);

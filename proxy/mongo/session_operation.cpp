@@ -198,7 +198,7 @@ Task<OperationStep> Session::select_primary(Run& run, Select step) {
   const bool own = ready && !step.ask_first && !context_->members.is_deposed(*ready);
   auto found = Context::Found(own ? take_own(*ready) : Lease());
   const bool usable = static_cast<bool>(std::get<Lease>(found));
-  if (!usable) found = co_await context_->primary(waiter_, login_, ask, step.deadline);
+  if (!usable) found = co_await context_->primary({waiter_, &gone_}, login_, ask, step.deadline);
   waiter_ = 0;
   const auto held = std::chrono::duration<double>(now() - since).count();
   if (step.ask_first || held > 0.001) context_->counters.hold_seconds.observe(held);

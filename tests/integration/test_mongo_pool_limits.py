@@ -24,7 +24,8 @@ def model():
 
 
 def start(start_holdfast, model, hold="10s", **keys):
-    return start_holdfast(model.uri(), connection={"type": "mongodb", "reconnect": {"hold_timeout": hold}, **keys})
+    reconnect = {"hold_timeout": hold, "connection_timeout": "2s"}
+    return start_holdfast(model.uri(), connection={"type": "mongodb", "reconnect": reconnect, **keys})
 
 
 def connected(model):
@@ -75,6 +76,16 @@ def test_one_that_leaves_while_it_waits_is_forgotten_at_once(model, start_holdfa
     assert read.result()["n"] == 0
     with closing(WatchedClient(proxy.port)) as after:
         assert after.collection.find_one({"_id": "warm"})["n"] == 0, "what it wanted was not done"
+
+
+def test_one_that_leaves_while_its_connection_is_opened_does_not_wait_for_another(model, start_holdfast):
+    proxy = start(start_holdfast, model, hold="60s")
+    for member in range(3):
+        model.do("freeze", member=member)
+    with socket.create_connection(("127.0.0.1", proxy.port)) as client:
+        client.sendall(write_request())
+        wait_for(lambda: waiting(proxy) == 1, what="a session that waits")
+    wait_for(lambda: waiting(proxy) == 0, deadline=10, what="its end, once that connection has failed")
 
 
 def test_through_losses_there_are_never_more_than_allowed_and_idle_ones_go(model, start_holdfast):
