@@ -134,6 +134,21 @@ def test_what_is_refused_with_and_without_a_number_is_told_and_the_next_write_ha
     assert sessions_of(model)[-1] is not None
 
 
+def test_a_number_refused_by_the_next_primary_is_left_out_where_the_first_one_had_executed_nothing(model, old_driver):
+    client = old_driver()
+    for member in {0, 1, 2} - {model.primary()}:
+        with MongoClient(model.members[member], directConnection=True) as direct:
+            direct.admin.command("configureFailPoint", "failCommand", mode={"times": 1}, data={"failCommands": ["update"], "errorCode": 20})
+    model.do("delay", ms=300, commands=["update"], when="before")
+    write = Background(lambda: increment(client))
+    wait_for(lambda: client.noticed.commands[-1:] == ["update"], what="the write sent")
+    model.do("step_down")
+    assert write.result() == 1
+    assert n_of(model) == 1
+    assert sessions_of(model)[-1] is None
+    client.saw_nothing()
+
+
 def test_a_server_that_takes_no_number_is_asked_without_and_not_asked_again(model, old_driver):
     client = old_driver()
     with MongoClient(model.members[model.primary()], directConnection=True) as direct:
