@@ -21,7 +21,7 @@ def pytest_configure(config):
 def pytest_addoption(parser):
     parser.addoption("--versions", default="debian", help="PostgreSQL versions to run on, by commas: 13 to 18, or debian")
     parser.addoption("--seed", type=int, help="of test_oracles.py: the schedule and what clients do")
-    parser.addoption("--oracle-seconds", type=float, default=45, help="of test_oracles.py: how long faults are inflicted")
+    parser.addoption("--oracle-seconds", type=float, default=60, help="of test_oracles.py: how long faults are inflicted")
     parser.addoption("--kills", type=int, default=100, help="kills for each case of test_certainly_not_committed.py")
     parser.addoption("--with-faults", action="store_true", help="with HOLDFAST_DIRECT=1: run the tests that must then fail too")
 

@@ -9,8 +9,8 @@ from support.mongo import ModelSet
 from support.mongo_faults import Faults
 from support.mongo_oracle import Oracle
 
-# Seconds of faults with w: majority, and half as many with w: 1; `./test --long` says more.
-SECONDS = int(os.environ.get("HOLDFAST_ORACLE_SECONDS", "28"))
+# Seconds of faults with w: majority, and half as many with w: 1: a minute; `./test --long` says more.
+SECONDS = int(os.environ.get("HOLDFAST_ORACLE_SECONDS", "40"))
 
 
 def under_faults(start_holdfast, concern, seconds):
