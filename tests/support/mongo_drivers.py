@@ -1,6 +1,5 @@
 """The MongoDB programs in integration/drivers, and how each is started once deploy/install-dependencies has built it."""
 
-import os
 import pathlib
 import shutil
 import sys
@@ -52,9 +51,7 @@ def _required(program):
     return path
 
 
-# Rust's is built, and so runs, only with HOLDFAST_SUITES=all: it takes minutes to compile.
-ALL = os.environ.get("HOLDFAST_SUITES") == "all"
-DRIVERS = {"pymongo": _pymongo, "motor": _motor, "c": _c, "node": _node, "go": _go, "java": _java, **({"rust": _rust} if ALL else {})}
+DRIVERS = {"pymongo": _pymongo, "motor": _motor, "c": _c, "node": _node, "go": _go, "java": _java, "rust": _rust}
 
 
 def command(name):
