@@ -3,18 +3,14 @@
 
 #include <boost/asio/ip/address.hpp>
 
-#include <algorithm>
 #include <utility>
+
+#include "config/lower.hpp"
 
 namespace holdfast::admin {
 namespace {
 
-std::string lower(std::string_view text) {
-  std::string result(text);
-  std::ranges::transform(result, result.begin(),
-                         [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
-  return result;
-}
+using config::lower;
 
 /// A Host header without its port and the brackets of an IPv6 address.
 std::string host_name(std::string_view host) {

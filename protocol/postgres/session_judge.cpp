@@ -36,14 +36,6 @@ std::string_view reason_of(BuiltinEffect effect) {
   }
 }
 
-std::string lower(std::string_view text) {
-  std::string out(text);
-  for (char& c : out) {
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c + 32);
-  }
-  return out;
-}
-
 std::string written(const QualifiedName& name) {
   return name.schema.empty() ? name.name : name.schema + '.' + name.name;
 }

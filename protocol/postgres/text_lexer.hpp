@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstdint>
+#include <string>
 #include <string_view>
 
 #include "protocol/postgres/text_words.hpp"
@@ -23,6 +24,15 @@ struct Token {
 /// A name of the client's could begin here; TO is reserved.
 inline bool begins_name(const Token& token) noexcept {
   return token.kind == Token::Kind::quoted || (token.kind == Token::Kind::word && token.key != word_key("to"));
+}
+
+/// A word as the server folds it. High bytes are left alone, as in UTF-8 databases.
+[[nodiscard]] inline std::string lower(std::string_view text) {
+  std::string out(text);
+  for (char& c : out) {
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c + 32);
+  }
+  return out;
 }
 
 class TextLexer {

@@ -7,15 +7,7 @@
 namespace holdfast::postgres {
 namespace {
 
-std::string lower(std::string_view text) {
-  std::string out(text);
-  for (char& c : out) {
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c + 32);
-  }
-  return out;
-}
-
-/// The identifier as the server folds it: quoted ones as they are. High bytes are left alone, as in UTF-8 databases.
+/// The identifier as the server folds it: quoted ones as they are.
 std::string fold(const Token& token) {
   if (token.kind != Token::Kind::quoted) return lower(token.text);
   std::string out;
