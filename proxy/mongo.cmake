@@ -16,7 +16,7 @@ holdfast_library(mongo_login
 if(NOT HOLDFAST_SANS_IO_ONLY)
   holdfast_library(proxy_mongo
     SOURCES ${here}/backend.cpp ${here}/upstream_login.cpp ${here}/seed_lookup.cpp ${here}/pool.cpp ${here}/standing.cpp ${here}/monitor.cpp ${here}/context.cpp
-            ${here}/session.cpp ${here}/session_own.cpp ${here}/session_login.cpp ${here}/session_operation.cpp ${here}/connection.cpp
+            ${here}/session.cpp ${here}/session_own.cpp ${here}/session_login.cpp ${here}/session_operation.cpp ${here}/session_several.cpp ${here}/connection.cpp
     PUBLIC holdfast_asio holdfast_upstream holdfast_mongo_operation_machine holdfast_mongo_login
     PRIVATE holdfast_proxy holdfast_crypto holdfast_mongo_compression resolv spdlog::spdlog)
 endif()

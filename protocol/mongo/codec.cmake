@@ -2,7 +2,8 @@
 find_package(bson-1.0 REQUIRED)
 holdfast_library(mongo_codec
   SOURCES ${CMAKE_CURRENT_LIST_DIR}/document.cpp ${CMAKE_CURRENT_LIST_DIR}/frame.cpp ${CMAKE_CURRENT_LIST_DIR}/hello.cpp
-          ${CMAKE_CURRENT_LIST_DIR}/command.cpp ${CMAKE_CURRENT_LIST_DIR}/reply.cpp ${CMAKE_CURRENT_LIST_DIR}/projection.cpp ${CMAKE_CURRENT_LIST_DIR}/capability.cpp
+          ${CMAKE_CURRENT_LIST_DIR}/command.cpp ${CMAKE_CURRENT_LIST_DIR}/reply.cpp ${CMAKE_CURRENT_LIST_DIR}/projection.cpp ${CMAKE_CURRENT_LIST_DIR}/several.cpp
+          ${CMAKE_CURRENT_LIST_DIR}/capability.cpp
   PRIVATE mongo::bson_shared)
 
 # The only user of the libraries that compress.

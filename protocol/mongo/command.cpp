@@ -48,6 +48,7 @@ constexpr std::array named{
     Named{"hostInfo", CommandKind::read},
     Named{"listCommands", CommandKind::read},
     Named{"connectionStatus", CommandKind::read},
+    Named{"currentOp", CommandKind::read},
     Named{"usersInfo", CommandKind::read},
     Named{"rolesInfo", CommandKind::read},
     Named{"insert", CommandKind::write},
@@ -63,6 +64,9 @@ constexpr std::array named{
     Named{"endSessions", CommandKind::sessions},
     Named{"refreshSessions", CommandKind::sessions},
     Named{"startSession", CommandKind::sessions},
+    Named{"killSessions", CommandKind::sessions},
+    Named{"killAllSessions", CommandKind::sessions},
+    Named{"killAllSessionsByPattern", CommandKind::sessions},
 };
 
 /// Does a pipeline write? One that cannot be read is taken for one that does.
@@ -81,6 +85,14 @@ bool pipeline_writes(std::string_view stages) {
     return !writes;
   });
   return writes || walk == Walk::broken;
+}
+
+/// By the first stage, the only one that may say so.
+CursorOf cursor_of(std::string_view stages) {
+  const auto first = find(stages, "0");
+  if (!first || first->kind != Kind::document) return CursorOf::documents;
+  if (find(first->bytes, "$changeStream")) return CursorOf::changes;
+  return find(first->bytes, "$currentOp") ? CursorOf::operations : CursorOf::documents;
 }
 
 /// One statement of update, delete or bulkWrite.
@@ -151,12 +163,13 @@ void read_field(const Element& field, Command& into) {
       if (id.whole) into.cursors.push_back(id.integer);
       return true;
     }));
+  } else if (key == "op" && into.name == "killOp" && field.whole) {
+    into.operation = field.integer;
   } else if ((key == "fields" && into.kind == CommandKind::write) && field.kind == Kind::document) {
     into.projects = field.bytes != empty_document;
   } else if (key == "pipeline" && into.name == "aggregate" && field.kind == Kind::array) {
     if (!pipeline_writes(field.bytes)) into.kind = CommandKind::read;
-    const auto first = find(field.bytes, "0");
-    into.change_stream = first && first->kind == Kind::document && find(first->bytes, "$changeStream");
+    into.opens = cursor_of(field.bytes);
   }
 }
 
@@ -168,6 +181,8 @@ void conclude(const Message& message, Command& into, Walk walk) {
     into.multiple = true;
     if (into.kind == CommandKind::read) into.kind = CommandKind::other;
   }
+  into.everywhere = into.name.starts_with("kill") && into.kind == CommandKind::sessions;
+  if (into.name == "currentOp") into.opens = CursorOf::operations;
   const bool changes = into.kind == CommandKind::write || into.kind == CommandKind::other;
   into.writes = changes;
 }

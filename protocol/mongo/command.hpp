@@ -24,9 +24,12 @@ enum class CommandKind {
   kill_cursors,
   commit,
   abort,
-  sessions,        // endSessions and its kin: sent again without harm
+  sessions,        // endSessions, killSessions and their kin: sent again without harm
   other,           // DDL, $out, $merge, mapReduce, and all that is not known: sent once
 };
+
+/// What a cursor is over.
+enum class CursorOf { documents, changes, operations };
 
 enum class ReadMode { primary, primary_preferred, secondary, secondary_preferred, nearest };
 
@@ -54,7 +57,9 @@ struct Command {
   bool multiple = false;        // a statement may change several documents: no txnNumber makes it exact
   bool ordered = true;
   bool projects = false;        // findAndModify with `fields`, which a repetition ignores
-  bool change_stream = false;   // aggregate that opens one
+  CursorOf opens = CursorOf::documents;  // aggregate
+  std::optional<std::int64_t> operation;  // of killOp
+  bool everywhere = false;      // killSessions and its kin: meant for every member
   bool writes = false;          // may change something: for transactions
   std::size_t statements = 0;   // of a write
   std::optional<std::int64_t> time_limit;  // maxTimeMS, milliseconds

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "protocol/mongo/document.hpp"
+#include "protocol/mongo/several.hpp"
 
 namespace holdfast::mongo {
 
@@ -175,16 +176,9 @@ std::string ok_body() {
 }
 
 std::string no_cursors_body(const Command& command) {
-  Writer missing, writer;
-  std::size_t index = 0;
-  for (const auto id : command.cursors) missing.int64(std::to_string(index++), id);
-  Writer none_killed, none_alive, none_unknown;
-  return writer.array("cursorsKilled", none_killed.finish())
-      .array("cursorsNotFound", missing.finish())
-      .array("cursorsAlive", none_alive.finish())
-      .array("cursorsUnknown", none_unknown.finish())
-      .real("ok", 1)
-      .finish();
+  KilledCursors killed;
+  killed.add_missing(command.cursors);
+  return killed.body();
 }
 
 }  // namespace holdfast::mongo

@@ -212,6 +212,14 @@ bool Members::reads_elsewhere(const wire::Command& command) const {
          command.preference.mode != wire::ReadMode::primary;
 }
 
+std::vector<std::size_t> Members::serving() const {
+  std::vector<std::size_t> found;
+  for (std::size_t i = 0; i < known_.size() && !sharded_; ++i) {
+    if (known_[i].counts() && known_[i].reachable) found.push_back(i);
+  }
+  return found;
+}
+
 Selection Members::select(const wire::ReadPreference& preference, const std::vector<std::size_t>& avoided) const {
   std::vector<Candidate> candidates;
   std::vector<std::size_t> indices, to_avoid;

@@ -90,6 +90,8 @@ class Members {
   [[nodiscard]] bool is_sharded() const { return sharded_; }
   /// A member is to be selected for this command by its read preference.
   [[nodiscard]] bool reads_elsewhere(const wire::Command& command) const;
+  /// Members of a set that bear data and answer: commands that are meant for all of them go there. None of mongos, which see to that.
+  [[nodiscard]] std::vector<std::size_t> serving() const;
   /// Who may serve a read; one of `avoided` only where nobody else does. Indices of members.
   [[nodiscard]] Selection select(const wire::ReadPreference& preference, const std::vector<std::size_t>& avoided = {}) const;
 

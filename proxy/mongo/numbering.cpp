@@ -1,6 +1,7 @@
 // One session for each write under way; one entry for each collection that takes no number.
 #include "proxy/mongo/numbering.hpp"
 
+#include <algorithm>
 #include <utility>
 
 #include "protocol/mongo/frame.hpp"
@@ -36,11 +37,16 @@ std::unique_ptr<NumberedWrite> Numbering::begin(const wire::Message& request, co
     return nullptr;
   }
   write->command = wire::read_command(write->message);
+  write->client_session = command.session;
+  if (!command.session.empty()) under_way_.emplace(write->client_session, write->own.id);
   if (broken("own_session_alone")) sessions_.give_back(user, write->own, now);
   return write;
 }
 
 void Numbering::end(NumberedWrite& write, Fate fate, Time now) {
+  const auto [first, last] = under_way_.equal_range(write.client_session);
+  const auto found = std::find_if(first, last, [&](const auto& each) { return each.second == write.own.id; });
+  if (found != last) under_way_.erase(found);
   if (broken("own_number_once") && fate == Fate::unknown) {
     --write.own.number;
     fate = Fate::answered;
@@ -51,6 +57,15 @@ void Numbering::end(NumberedWrite& write, Fate fate, Time now) {
 void Numbering::end_without(const wire::Command& command, Fate fate, Time now) {
   // What is refused without a number, too, says nothing about numbers.
   if (fate == Fate::answered && !broken("remember_refusal")) refusing_.put(namespace_of(command), true, now);
+}
+
+std::vector<std::string> Numbering::sessions_for(const std::vector<std::string>& client_sessions) const {
+  std::vector<std::string> ours;
+  for (const auto& each : client_sessions) {
+    const auto [first, last] = under_way_.equal_range(each);
+    for (auto at = first; at != last; ++at) ours.push_back(at->second);
+  }
+  return ours;
 }
 
 void Numbering::expire(Time now) {

@@ -3,8 +3,10 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "protocol/mongo/command.hpp"
 #include "protocol/mongo/reply.hpp"
@@ -22,6 +24,7 @@ struct NumberedWrite {
   NumberedWrite& operator=(const NumberedWrite&) = delete;
 
   std::string user;
+  std::string client_session;  // that it came in; empty: none
   OwnSession own;
   std::string frame;
   wire::Message message;
@@ -49,10 +52,13 @@ class Numbering {
   void end(NumberedWrite& write, Fate fate, Time now);
   /// And this became of it then.
   void end_without(const wire::Command& command, Fate fate, Time now);
+  /// The sessions of ours in which writes are under way that came in these of clients.
+  [[nodiscard]] std::vector<std::string> sessions_for(const std::vector<std::string>& client_sessions) const;
   void expire(Time now);
 
  private:
   OwnSessions sessions_;
+  std::multimap<std::string, std::string, std::less<>> under_way_;  // sessions of ours, by the client's
   RecentTable<bool> refusing_;  // collections, by database and name
 };
 

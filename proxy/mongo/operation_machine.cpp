@@ -101,7 +101,7 @@ OperationStep OperationMachine::on_unreachable(const std::string& message, Stead
   reason_ = message;
   if (is_statement_of_transaction()) return transaction_lost();
   if (command_.kind == CommandKind::kill_cursors) return Answer{wire::no_cursors_body(command_)};
-  return cursor_lost();
+  return command_.operation ? operation_gone() : cursor_lost();
 }
 
 OperationStep OperationMachine::on_lost(Written written, const std::string& message, SteadyTime now) {
@@ -134,6 +134,8 @@ OperationStep OperationMachine::on_not_executed(SteadyTime now) {
   if (is_statement_of_transaction() && !command_.starts_transaction) return transaction_lost();
   if (command_.kind == CommandKind::get_more) return cursor_lost();
   if (command_.kind == CommandKind::kill_cursors && place_.member) return Answer{wire::no_cursors_body(command_)};
+  // Another member's operation of that number is another one.
+  if (command_.operation && place_.member) return operation_gone();
   return again(now);
 }
 
@@ -175,7 +177,7 @@ OperationStep OperationMachine::on_believed(const wire::Reply& reply, SteadyTime
     return Answer{wire::ok_body()};
   }
   // Its member has rolled back. A driver resumes after 43 and never after this, which would end the client's loop.
-  if (place_.change_stream && reply.code == code::query_plan_killed) return cursor_lost();
+  if (place_.cursor == wire::CursorOf::changes && reply.code == code::query_plan_killed) return cursor_lost();
   // A mongos repeats by itself, and the client may have done so over another connection.
   const bool of_repetition = may_repeat() && wire::leaves_documents_out(command_, reply) && !broken("repeated_elsewhere");
   if (!unknown_ && !of_repetition) return Forward{};
@@ -228,6 +230,11 @@ OperationStep OperationMachine::transaction_lost() const {
 OperationStep OperationMachine::cursor_lost() const {
   return error(code::cursor_not_found,
                "the cursor was lost with the server that it was open on" + (reason_.empty() ? "" : ": " + reason_));
+}
+
+OperationStep OperationMachine::operation_gone() const {
+  return error(code::host_unreachable, "the server that the operation was running on cannot be asked to end it" +
+                                           (reason_.empty() ? "" : ": " + reason_));
 }
 
 OperationStep OperationMachine::outcome_unknown() const {

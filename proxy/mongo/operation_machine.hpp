@@ -88,6 +88,7 @@ class OperationMachine {
   [[nodiscard]] OperationStep give_up();
   [[nodiscard]] OperationStep transaction_lost() const;
   [[nodiscard]] OperationStep cursor_lost() const;
+  [[nodiscard]] OperationStep operation_gone() const;
   [[nodiscard]] OperationStep outcome_unknown() const;
   [[nodiscard]] operation_step::Answer error(int code, const std::string& message,
                                              std::initializer_list<std::string_view> labels = {}) const;

@@ -1,9 +1,9 @@
 // Two tables, bounded and expiring.
 #include "proxy/mongo/places.hpp"
 
-#include <algorithm>
 #include <string>
 
+#include "protocol/mongo/several.hpp"
 #include "proxy/mutation.hpp"
 
 namespace holdfast::proxy::mongo {
@@ -12,7 +12,7 @@ using wire::CommandKind;
 
 namespace {
 
-constexpr std::size_t cursors_max = 100'000, transactions_max = 100'000;
+constexpr std::size_t cursors_max = 100'000, transactions_max = 100'000, operations_max = 10'000;
 /// Servers forget cursors after ten minutes and sessions after thirty.
 constexpr auto place_age = std::chrono::minutes(30);
 
@@ -24,7 +24,8 @@ std::string session_key(const wire::Command& command, std::string_view user) {
 
 }  // namespace
 
-Places::Places() : cursors_(cursors_max, place_age), transactions_(transactions_max, place_age) {}
+Places::Places()
+    : cursors_(cursors_max, place_age), transactions_(transactions_max, place_age), operations_(operations_max, place_age) {}
 
 const Places::Cursor* Places::find_cursor(std::string_view collection, std::int64_t id, Time now) {
   return broken("cursor_place") ? nullptr : cursors_.find(cursor_key(collection, id), now);
@@ -35,20 +36,28 @@ Places::Transaction* Places::find_transaction(const wire::Command& command, std:
   return found != nullptr && found->number == *command.transaction_number && !broken("transaction_place") ? found : nullptr;
 }
 
+std::map<std::optional<std::size_t>, std::vector<std::int64_t>> Places::cursors_by_member(const wire::Command& command, Time now) {
+  std::map<std::optional<std::size_t>, std::vector<std::int64_t>> members;
+  for (const auto id : command.cursors) {
+    const auto* cursor = find_cursor(command.collection, id, now);
+    members[cursor == nullptr ? std::nullopt : std::optional(cursor->member)].push_back(id);
+  }
+  return members;
+}
+
 Places::Place Places::find(const wire::Command& command, std::string_view user, Time now) {
   Place place;
   if (command.kind == CommandKind::get_more) {
     if (const auto* cursor = find_cursor(command.collection, command.cursor, now)) {
       place.member = cursor->member;
-      place.change_stream = cursor->change_stream;
+      place.cursor = cursor->of;
     }
   } else if (command.kind == CommandKind::kill_cursors && !command.cursors.empty()) {
-    const auto member_of = [&](std::int64_t id) {
-      const auto* cursor = find_cursor(command.collection, id, now);
-      return cursor == nullptr ? std::nullopt : std::optional(cursor->member);
-    };
-    place.member = member_of(command.cursors.front());
-    place.several = !std::ranges::all_of(command.cursors, [&](std::int64_t id) { return member_of(id) == place.member; });
+    const auto members = cursors_by_member(command, now);
+    place.member = members.begin()->first;
+    place.several = members.size() > 1;
+  } else if (command.operation) {
+    if (const auto* member = operations_.find(std::to_string(*command.operation), now)) place.member = *member;
   } else if (command.transaction_number && command.in_transaction && !command.starts_transaction) {
     if (const auto* transaction = find_transaction(command, user, now)) {
       place.member = transaction->member;
@@ -69,7 +78,15 @@ void Places::note_sent(const wire::Command& command, std::string_view user, std:
 }
 
 void Places::note_reply(const wire::Command& command, const wire::Reply& reply, std::size_t member, Time now) {
-  if (!reply.ok || !reply.cursor) return;
+  if (!reply.ok) return;
+  auto of = command.opens;
+  if (command.kind == CommandKind::get_more) {
+    if (const auto* cursor = find_cursor(command.collection, command.cursor, now)) of = cursor->of;
+  }
+  if (of == wire::CursorOf::operations) {
+    for (const auto number : wire::operations_in(reply.body)) operations_.put(std::to_string(number), member, now);
+  }
+  if (!reply.cursor) return;
   if (command.kind == CommandKind::get_more) {
     if (*reply.cursor == 0) cursors_.erase(cursor_key(command.collection, command.cursor));
     return;
@@ -77,12 +94,13 @@ void Places::note_reply(const wire::Command& command, const wire::Reply& reply, 
   if (*reply.cursor == 0) return;
   const auto dot = reply.cursor_namespace.find('.');
   if (dot == std::string_view::npos) return;
-  cursors_.put(cursor_key(reply.cursor_namespace.substr(dot + 1), *reply.cursor), {member, command.change_stream}, now);
+  cursors_.put(cursor_key(reply.cursor_namespace.substr(dot + 1), *reply.cursor), {member, of}, now);
 }
 
 void Places::expire(Time now) {
   cursors_.expire(now);
   transactions_.expire(now);
+  operations_.expire(now);
 }
 
 }  // namespace holdfast::proxy::mongo

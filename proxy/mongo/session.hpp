@@ -95,6 +95,12 @@ class Session : public std::enable_shared_from_this<Session> {
   Task<OperationStep> use(Run& run, operation_step::Use step);
   Task<OperationStep> send(Run& run, operation_step::Send step);
 
+  // what concerns several members (session_several.cpp)
+  Task<std::optional<std::string>> run_at(std::size_t member, std::string body);
+  Task<bool> kill_cursors(const wire::Message& request, const wire::Command& command);
+  Task<bool> kill_sessions(const wire::Message& request, std::string_view frame, const wire::Command& command);
+  Task<std::optional<std::string>> kill_sessions_elsewhere(std::string_view body);
+
   const std::uint64_t id_;
   std::shared_ptr<Context> context_;
   Stream client_;

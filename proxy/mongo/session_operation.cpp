@@ -41,6 +41,7 @@ struct Session::Run {
 Task<bool> Session::operate(const wire::Message& request, std::string_view frame, const wire::Command& command) {
   auto& context = *context_;
   Trial plain, numbered{true};
+  if (command.everywhere) co_return co_await kill_sessions(request, frame, command);
   std::unique_ptr<NumberedWrite> write;
   if (context.config->upgrade_writes) {
     const Numbering::Servers servers{context.members.deduplicates(), context.members.is_sharded()};
@@ -59,9 +60,7 @@ Task<bool> Session::perform(const wire::Message& request, std::string_view frame
   auto& context = *context_;
   const auto place = context.places.find(command, login_->name(), now());
   const auto pinned = place.member;
-  if (place.several) {
-    co_return co_await refuse(request, 115, "holdfast: killCursors of several members at once is not served");
-  }
+  if (place.several) co_return co_await kill_cursors(request, command);
   if (!pinned && context.members.reads_elsewhere(command)) {
     const auto contradiction = context.members.select(command.preference).error;
     const int code = command.preference.max_staleness_seconds ? wire::code::max_staleness_out_of_range : wire::code::bad_value;

@@ -9,6 +9,7 @@
 #include "protocol/mongo/hello.hpp"
 #include "protocol/mongo/projection.hpp"
 #include "protocol/mongo/reply.hpp"
+#include "protocol/mongo/several.hpp"
 
 using namespace holdfast::mongo;
 
@@ -26,6 +27,10 @@ void read_body(const Message& message) {
   static_cast<void>(accounts_for_all(command, reply));
   static_cast<void>(read_member_hello(message.body));
   static_cast<void>(read_hello_request(message.body, Face{}));
+  static_cast<void>(operations_in(message.body));
+  KilledCursors killed;
+  require(!killed.add(message.body) || reply.ok);
+  require(for_each(killed.body(), [](const Element&) { return true; }) == Walk::complete);
   const auto fields = find(message.body, "fields");
   const auto shown = fields ? project(message.body, fields->bytes) : std::nullopt;
   require(!shown || project(*shown, fields->bytes) == shown);
@@ -33,7 +38,8 @@ void read_body(const Message& message) {
     require(!is_deduplicated(command) && command.kind != CommandKind::read);
     return;
   }
-  for (const auto& body : {body_of_repeated_commit(message.body), body_with_time_limit(message.body, 1), body_of_abort(message.body)}) {
+  for (const auto& body : {body_of_repeated_commit(message.body), body_with_time_limit(message.body, 1), body_of_abort(message.body),
+                           body_of_kill_cursors(message.body, command.cursors), body_with_sessions(message.body, sessions_to_kill(message.body))}) {
     require(for_each(body, [](const Element&) { return true; }) == Walk::complete);
   }
 }

@@ -82,14 +82,24 @@ TEST(MongoCommand, an_aggregate_is_a_read_only_where_no_stage_writes) {
   EXPECT_EQ(Given(named("aggregate")).command.kind, Kind::other) << "no pipeline: its server says what is wrong";
 }
 
-TEST(MongoCommand, a_change_stream_is_told_by_its_first_stage) {
+TEST(MongoCommand, what_a_cursor_is_over_is_told_by_the_first_stage) {
   const auto opens = [](const char* command, const std::vector<std::string>& stages) {
-    return Given(Writer().text(command, "c").array("pipeline", list_of(stages)).text("$db", "app").finish()).command.change_stream;
+    return Given(Writer().text(command, "c").array("pipeline", list_of(stages)).text("$db", "app").finish()).command.opens;
   };
-  EXPECT_TRUE(opens("aggregate", {named("$changeStream"), named("$match")}));
-  EXPECT_FALSE(opens("aggregate", {named("$match"), named("$changeStream")})) << "its server refuses it";
-  EXPECT_FALSE(opens("aggregate", {}));
-  EXPECT_FALSE(opens("find", {named("$changeStream")}));
+  EXPECT_EQ(opens("aggregate", {named("$changeStream"), named("$match")}), CursorOf::changes);
+  EXPECT_EQ(opens("aggregate", {named("$currentOp")}), CursorOf::operations);
+  EXPECT_EQ(opens("aggregate", {named("$match"), named("$changeStream")}), CursorOf::documents) << "its server refuses it";
+  EXPECT_EQ(opens("aggregate", {}), CursorOf::documents);
+  EXPECT_EQ(opens("find", {named("$changeStream")}), CursorOf::documents);
+}
+
+TEST(MongoCommand, that_concerns_another_member_or_all_of_them_is_told_by_its_name) {
+  EXPECT_EQ(Given(named("currentOp")).command.opens, CursorOf::operations);
+  EXPECT_EQ(Given(Writer().int32("killOp", 1).int32("op", 17).finish()).command.operation, 17);
+  EXPECT_FALSE(Given(Writer().int32("killOp", 1).text("op", "shard:17").finish()).command.operation) << "a mongos knows its own";
+  EXPECT_FALSE(Given(Writer().int32("ping", 1).int32("op", 17).finish()).command.operation);
+  for (const auto* name : {"killSessions", "killAllSessions", "killAllSessionsByPattern"}) EXPECT_TRUE(Given(named(name)).command.everywhere) << name;
+  for (const auto* name : {"endSessions", "killCursors", "killOp"}) EXPECT_FALSE(Given(named(name)).command.everywhere) << name;
 }
 
 TEST(MongoCommand, a_write_is_deduplicated_only_with_session_and_number_and_one_document_a_statement) {

@@ -436,6 +436,21 @@ TEST(MongoMembers, a_read_is_for_those_that_are_reachable_and_near) {
   EXPECT_FALSE(members.select(preference).error.empty());
 }
 
+TEST(MongoMembers, what_is_meant_for_all_goes_to_those_that_bear_data_and_answer) {
+  Members members(config_with(4), {});
+  auto primary = hello(Type::primary);
+  primary.hosts = {"h0:27017", "h1:27017", "h2:27017", "h3:27017"};
+  static_cast<void>(members.note(0, primary));
+  static_cast<void>(members.note(1, hello(Type::secondary)));
+  static_cast<void>(members.note(2, hello(Type::arbiter)));
+  EXPECT_EQ(members.serving(), (std::vector<std::size_t>{0, 1}));
+  members.note_unreachable(1);
+  EXPECT_EQ(members.serving(), std::vector<std::size_t>{0});
+  Members routers(config_with(2, ""), {});
+  static_cast<void>(routers.note(0, hello(Type::mongos)));
+  EXPECT_TRUE(routers.serving().empty()) << "a mongos tells all by itself";
+}
+
 TEST(MongoMembers, no_read_is_for_a_primary_that_slept_through_its_replacement) {
   Members members(config_with(3), {});
   auto primary = hello(Type::primary);

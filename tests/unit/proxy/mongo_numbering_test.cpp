@@ -46,6 +46,19 @@ TEST_F(MongoNumbering, a_write_without_a_number_gets_a_session_and_a_number_and_
   EXPECT_EQ(numbered->command.statements, 1U);
 }
 
+TEST_F(MongoNumbering, which_session_of_ours_a_clients_write_is_under_way_in_is_known_until_it_ends) {
+  const std::string theirs(16, 'c'), other(16, 'd');
+  Written write;
+  write.command.session = theirs;
+  const auto first = begin(write), second = begin(write);
+  EXPECT_EQ(numbering_.sessions_for({other, theirs}), (std::vector<std::string>{first->own.id, second->own.id}));
+  EXPECT_TRUE(numbering_.sessions_for({other}).empty());
+  numbering_.end(*first, Fate::answered, now_);
+  EXPECT_EQ(numbering_.sessions_for({theirs}), std::vector<std::string>{second->own.id});
+  numbering_.end(*second, Fate::unknown, now_);
+  EXPECT_TRUE(numbering_.sessions_for({theirs}).empty());
+}
+
 TEST_F(MongoNumbering, a_server_that_knows_no_write_again_gets_none) { EXPECT_FALSE(begin(Written(), {false, false})); }
 
 TEST_F(MongoNumbering, one_that_would_be_longer_than_a_message_may_be_goes_as_it_is_and_takes_no_session) {

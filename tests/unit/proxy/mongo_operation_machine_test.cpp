@@ -248,7 +248,7 @@ TEST(MongoOperation, row_8_a_get_more_is_never_sent_twice) {
 
 TEST(MongoOperation, row_8_a_change_stream_of_a_member_that_rolled_back_is_not_found_so_that_its_driver_resumes) {
   auto place = at(2);
-  place.change_stream = true;
+  place.cursor = wire::CursorOf::changes;
   Script stream(command_of(Kind::get_more), place);
   EXPECT_EQ(stream.start().member().reply(175).code(), 43);
   EXPECT_NE(stream.message().find("said the member"), std::string::npos) << stream.message();
@@ -356,6 +356,20 @@ TEST(MongoOperation, row_14_killing_cursors_that_died_with_their_server_finds_no
   script.start().unreachable();
   ASSERT_EQ(script.code(), 0);
   EXPECT_TRUE(wire::find(wire::find(script.answer().body, "cursorsNotFound")->bytes, "1"));
+}
+
+TEST(MongoOperation, row_14_an_operation_is_killed_where_it_runs_and_nowhere_else) {
+  auto command = command_of(Kind::other);
+  command.operation = 17;
+  Script script(command, at(1));
+  EXPECT_EQ(script.start().uses(), 1U);
+  EXPECT_TRUE(script.member().reply(0).forwards());
+  Script gone(command, at(1));
+  EXPECT_EQ(gone.start().unreachable().code(), 6);
+  Script changed(command, at(1));
+  EXPECT_EQ(changed.start().member().reply(13436).code(), 6);
+  Script unknown(command);
+  EXPECT_TRUE(unknown.start().selects()) << "one that was never listed here is the primary's";
 }
 
 TEST(MongoOperation, row_14_a_client_that_ends_its_sessions_and_leaves_is_not_kept_waiting) {

@@ -54,17 +54,17 @@ TEST(MongoPlaces, a_cursor_is_with_the_member_that_opened_it_until_it_ends) {
 TEST(MongoPlaces, a_change_stream_is_known_as_one_from_one_batch_to_the_next) {
   Places places;
   auto opens = cursor_command(Kind::read, 0);
-  opens.change_stream = true;
+  opens.opens = wire::CursorOf::changes;
   places.note_reply(opens, with_cursor(7), 2, now);
   places.note_reply(cursor_command(Kind::read, 0), with_cursor(8), 2, now);
   const auto more = cursor_command(Kind::get_more, 7);
-  EXPECT_TRUE(places.find(more, "u", now).change_stream);
+  EXPECT_EQ(places.find(more, "u", now).cursor, wire::CursorOf::changes);
   places.note_reply(more, with_cursor(7), 2, now);
-  EXPECT_TRUE(places.find(more, "u", now).change_stream);
-  EXPECT_FALSE(places.find(cursor_command(Kind::get_more, 8), "u", now).change_stream);
+  EXPECT_EQ(places.find(more, "u", now).cursor, wire::CursorOf::changes);
+  EXPECT_EQ(places.find(cursor_command(Kind::get_more, 8), "u", now).cursor, wire::CursorOf::documents);
 }
 
-TEST(MongoPlaces, cursors_of_several_members_are_not_killed_at_once) {
+TEST(MongoPlaces, cursors_of_several_members_are_told_apart) {
   Places places;
   places.note_reply(cursor_command(Kind::read, 0), with_cursor(7), 2, now);
   places.note_reply(cursor_command(Kind::read, 0), with_cursor(8), 1, now);
@@ -73,6 +73,35 @@ TEST(MongoPlaces, cursors_of_several_members_are_not_killed_at_once) {
   EXPECT_FALSE(places.find(kill, "u", now).several);
   kill.cursors.push_back(8);
   EXPECT_TRUE(places.find(kill, "u", now).several);
+  kill.cursors.push_back(9);
+  const auto members = places.cursors_by_member(kill, now);
+  ASSERT_EQ(members.size(), 3U);
+  EXPECT_EQ(members.at(2), std::vector<std::int64_t>{7});
+  EXPECT_EQ(members.at(1), std::vector<std::int64_t>{8});
+  EXPECT_EQ(members.at(std::nullopt), std::vector<std::int64_t>{9});
+}
+
+TEST(MongoPlaces, an_operation_is_with_the_member_that_listed_it_last) {
+  Places places;
+  auto lists = cursor_command(Kind::read, 0);
+  lists.opens = wire::CursorOf::operations;
+  const auto listed = [](std::int64_t number) {
+    const auto list = wire::Writer().document("0", wire::Writer().int64("opid", number).finish()).finish();
+    return wire::Writer().array("inprog", list).real("ok", 1).finish();
+  };
+  const auto first = listed(17), second = listed(18);
+  places.note_reply(lists, wire::read_reply(first), 2, now);
+  places.note_reply(lists, wire::read_reply(second), 1, now);
+  wire::Command kill;
+  kill.operation = 17;
+  EXPECT_EQ(places.find(kill, "u", now).member, 2U);
+  places.note_reply(lists, wire::read_reply(first), 1, now);
+  EXPECT_EQ(places.find(kill, "u", now).member, 1U);
+  kill.operation = 19;
+  EXPECT_FALSE(places.find(kill, "u", now).member);
+  places.expire(now + 31min);
+  kill.operation = 18;
+  EXPECT_FALSE(places.find(kill, "u", now + 31min).member);
 }
 
 TEST(MongoPlaces, a_transaction_is_with_the_member_that_its_first_statement_was_sent_to) {
