@@ -43,6 +43,12 @@ class Stage:
         self.strike()
         wait_for(lambda: self.model.primary() is not None, what="a primary")
 
+    def strike_and_be_noticed(self):
+        """A driver alone knows by then that there is no primary; else it is chance whether what it sends next is in flight."""
+        self.strike()
+        if isinstance(self.client, Alone):
+            wait_for(lambda: self.noticed.trouble, what="the driver's word of the loss")
+
     def in_flight(self, command, call):
         """Runs `call` and strikes while its `command` is under way: executed and not answered by who dies, not yet by who steps down."""
         self.model.do("delay", ms=IN_FLIGHT_MS, commands=[command], when="after" if self.loss == "kill" else "before")
@@ -61,12 +67,12 @@ def idle(stage):
 
 
 def update_sent(stage):
-    stage.strike()
+    stage.strike_and_be_noticed()
     stage.things.update_one({"_id": "warm"}, {"$inc": {"n": 1}})
 
 
 def update_many_sent(stage):
-    stage.strike()
+    stage.strike_and_be_noticed()
     stage.things.update_many({}, {"$inc": {"n": 1}})
 
 
