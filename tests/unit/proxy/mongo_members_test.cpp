@@ -221,6 +221,19 @@ TEST(MongoMembers, a_write_is_believed_of_the_newest_primary_or_where_the_majori
   EXPECT_FALSE(members.has_replaced(0, command_of(wire::CommandKind::write), reply, 0));
 }
 
+TEST(MongoMembers, a_write_whose_reply_names_no_election_is_believed_unless_another_was_elected) {
+  Members members(config_with(2), {});
+  wire::Reply reply;
+  reply.ok = true;
+  const auto write = command_of(wire::CommandKind::write);
+  static_cast<void>(members.note(0, primary_of("000000000001")));
+  EXPECT_FALSE(members.has_replaced(0, write, reply, 0));
+  static_cast<void>(members.note(1, primary_of("000000000002")));
+  EXPECT_TRUE(members.has_replaced(0, write, reply, 0)) << "findAndModify";
+  EXPECT_FALSE(members.has_replaced(0, command_of(wire::CommandKind::write, true), reply, 0));
+  EXPECT_FALSE(members.has_replaced(1, write, reply, 0));
+}
+
 TEST(MongoMembers, a_commit_is_believed_unless_another_was_elected_or_the_majority_has_it) {
   Members members(config_with(2), {});
   wire::Reply reply;
