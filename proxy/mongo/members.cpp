@@ -219,6 +219,7 @@ Selection Members::select(const wire::ReadPreference& preference, const std::vec
   for (std::size_t i = 0; i < known_.size(); ++i) {
     const auto& each = known_[i];
     if (!each.counts() || !each.reachable) continue;
+    if (each.hello->type == Type::primary && is_deposed(i)) continue;  // it has not said so yet
     const auto heard = std::chrono::duration_cast<std::chrono::milliseconds>(each.heard.time_since_epoch()).count();
     candidates.push_back({each.hello->type, each.hello->tags, each.round_trip.value_or(0), heard, each.hello->last_write.value_or(0)});
     if (std::ranges::find(avoided, i) != avoided.end()) to_avoid.push_back(indices.size());

@@ -449,6 +449,21 @@ TEST(MongoMembers, a_read_is_for_those_that_are_reachable_and_near) {
   EXPECT_FALSE(members.select(preference).error.empty());
 }
 
+TEST(MongoMembers, no_read_is_for_a_primary_that_has_not_said_yet_that_another_was_elected) {
+  Members members(config_with(2), {});
+  static_cast<void>(members.note(0, primary_of("000000000001")));
+  static_cast<void>(members.note(1, primary_of("000000000002")));
+  for (const auto mode : {wire::ReadMode::nearest, wire::ReadMode::primary_preferred, wire::ReadMode::secondary_preferred}) {
+    wire::ReadPreference preference;
+    preference.mode = mode;
+    EXPECT_EQ(members.select(preference).suitable, (std::vector<std::size_t>{1}));
+  }
+  static_cast<void>(members.note(0, hello(Type::secondary)));
+  wire::ReadPreference secondary;
+  secondary.mode = wire::ReadMode::secondary;
+  EXPECT_EQ(members.select(secondary).suitable, (std::vector<std::size_t>{0}));
+}
+
 TEST(MongoMembers, no_read_is_for_a_primary_that_slept_through_its_replacement) {
   Members members(config_with(3), {});
   auto primary = hello(Type::primary);
