@@ -252,8 +252,7 @@ ReadPreference read_preference(std::string_view document) {
 
 Command read_command(const Message& message) {
   Command command;
-  std::vector<std::string_view> seen;
-  bool twice = false;
+  std::vector<std::string_view> keys;
   const auto walk = for_each(message.body, [&](const Element& field) {
     if (command.name.empty()) {
       command.name = field.key;
@@ -262,11 +261,12 @@ Command read_command(const Message& message) {
       if (field.kind == Kind::text) command.collection = field.bytes;
       if (field.whole) command.cursor = field.integer;
     }
-    twice = twice || std::ranges::find(seen, field.key) != seen.end();
-    seen.push_back(field.key);
+    keys.push_back(field.key);
     read_field(field, command);
     return true;
   });
+  std::ranges::sort(keys);  // a client may send millions
+  const bool twice = std::ranges::adjacent_find(keys) != keys.end();
   conclude(message, command, twice ? Walk::broken : walk);
   return command;
 }

@@ -7,14 +7,14 @@ namespace holdfast::mongo::code {
 
 inline constexpr int none = 0;
 inline constexpr int host_unreachable = 6, host_not_found = 7, bad_value = 9, unauthorized = 13, authentication_failed = 18, illegal_operation = 20,
-                     cursor_not_found = 43, max_time_expired = 50, command_not_found = 59, network_timeout = 89,
+                     lock_timeout = 24, cursor_not_found = 43, max_time_expired = 50, command_not_found = 59, network_timeout = 89,
                      shutdown_in_progress = 91, conflicting_operation = 117, document_validation = 121, failed_to_satisfy_read_preference = 133,
                      read_concern_not_available_yet = 134, max_staleness_out_of_range = 160, query_plan_killed = 175, metadata_cannot_be_mutated = 186, primary_stepped_down = 189,
                      transaction_too_old = 225, incomplete_history = 217, no_such_transaction = 251,
                      transaction_committed = 256, exceeded_time_limit = 262, unsupported_in_transaction = 263, no_retryable_writes = 301, mechanism_unavailable = 334,
                      unsupported_op_query = 352, reauthentication_required = 391, request_rate_limit_exceeded = 462, socket_exception = 9001,
                      not_primary_legacy = 10058, not_writable_primary = 10107, duplicate_key = 11000, interrupted_at_shutdown = 11600,
-                     interrupted_by_state_change = 11602, not_primary_no_secondary_ok = 13435,
+                     interrupted = 11601, interrupted_by_state_change = 11602, not_primary_no_secondary_ok = 13435,
                      not_primary_or_secondary = 13436, retried_statement_mismatch = 40608, incomplete_retry_history = 40611,
                      not_a_retryable_write = 50768;
 
@@ -72,6 +72,11 @@ inline constexpr int host_unreachable = 6, host_not_found = 7, bad_value = 9, un
 /// After these a read is worth another try (Retryable Reads specification, and drivers' lists).
 [[nodiscard]] constexpr bool is_retryable_read(int code) {
   return is_state_change(code) || is_network(code) || code == exceeded_time_limit || code == read_concern_not_available_yet;
+}
+
+/// What may end a command before it is executed, or looked for among those that were: rights, time, locks, somebody's killOp.
+[[nodiscard]] constexpr bool is_apart_from_execution(int code) {
+  return code == unauthorized || code == lock_timeout || code == max_time_expired || code == exceeded_time_limit || code == interrupted;
 }
 
 /// What a server answers that takes no txnNumber, or none for this collection: it has executed nothing.

@@ -2,6 +2,7 @@
 #include "protocol/mongo/reply.hpp"
 
 #include <algorithm>
+#include <array>
 
 #include "protocol/mongo/document.hpp"
 #include "protocol/mongo/several.hpp"
@@ -12,25 +13,45 @@ namespace {
 
 constexpr int operation_failed = 96;
 
+/// What a bulkWrite has in place of `n`.
+constexpr std::array<std::string_view, 4> bulk_counts{"nInserted", "nMatched", "nUpserted", "nDeleted"};
+
 int code_of(const Element& field) { return static_cast<int>(std::clamp<std::int64_t>(field.integer, 0, INT32_MAX)); }
 
 void note_inner(int code, Reply& into) {
   if (into.inner_state_change == 0 && code::is_state_change(code)) into.inner_state_change = code;
 }
 
+/// `index_key`: where it says which statement it is about.
+void note_write_error(std::string_view error, std::string_view index_key, Reply& into) {
+  const auto code = find(error, "code");
+  const auto index = find(error, index_key);
+  if (into.write_errors++ == 0) {
+    into.first_error_code = code ? code_of(*code) : 0;
+    into.first_error_index = index ? static_cast<std::size_t>(std::max<std::int64_t>(0, index->integer)) : 0;
+  }
+  if (!code) return;
+  note_inner(code_of(*code), into);
+  const bool lost = code::is_network(code_of(*code)) || code_of(*code) == code::failed_to_satisfy_read_preference;
+  if (lost && into.inner_network_code == 0) into.inner_network_code = code_of(*code);
+}
+
 bool read_write_errors(std::string_view errors, Reply& into) {
   return for_each(errors, [&](const Element& each) {
            if (each.kind != Kind::document) return false;
-           const auto code = find(each.bytes, "code");
-           const auto index = find(each.bytes, "index");
-           if (into.write_errors++ == 0) {
-             into.first_error_code = code ? code_of(*code) : 0;
-             into.first_error_index = index ? static_cast<std::size_t>(std::max<std::int64_t>(0, index->integer)) : 0;
-           }
-           if (!code) return true;
-           note_inner(code_of(*code), into);
-           const bool lost = code::is_network(code_of(*code)) || code_of(*code) == code::failed_to_satisfy_read_preference;
-           if (lost && into.inner_network_code == 0) into.inner_network_code = code_of(*code);
+           note_write_error(each.bytes, "index", into);
+           return true;
+         }) == Walk::complete;
+}
+
+/// What a bulkWrite says of each statement stands in a cursor's first batch; of no other reply may that be read so, for it holds users' documents.
+bool read_bulk_results(std::string_view cursor, Reply& into) {
+  const auto batch = find(cursor, "firstBatch");
+  if (!batch || batch->kind != Kind::array) return true;
+  return for_each(batch->bytes, [&](const Element& each) {
+           if (each.kind != Kind::document) return false;
+           const auto ok = find(each.bytes, "ok");
+           if (ok && !ok->truth()) note_write_error(each.bytes, "idx", into);
            return true;
          }) == Walk::complete;
 }
@@ -89,11 +110,16 @@ Verdict judge_state_change(const Command& command, const Reply& reply) {
 Reply read_reply(std::string_view body) {
   Reply reply;
   reply.body = body;
-  bool inner = true;
+  bool inner = true, bulk = false;
+  std::string_view cursor;
   const auto walk = for_each(body, [&](const Element& field) {
     inner = inner && read_field(field, reply);
+    if (field.key == "cursor" && field.kind == Kind::document) cursor = field.bytes;
+    if (field.key == "nErrors") bulk = true;
+    if (std::ranges::find(bulk_counts, field.key) != bulk_counts.end()) reply.n += field.integer;
     return true;
   });
+  if (bulk && !cursor.empty()) inner = inner && read_bulk_results(cursor, reply);
   reply.readable = walk == Walk::complete && inner;
   if (reply.ok) reply.code = 0;
   return reply;
@@ -127,6 +153,11 @@ Verdict judge(const Command& command, const Reply& reply) {
   return Verdict::believed;
 }
 
+bool tells_of_the_repetition_only(const Command& command, const Reply& reply) {
+  if (reply.ok) return false;
+  return (command.name != "findAndModify" && command.name != "findandmodify") || code::is_apart_from_execution(reply.code);
+}
+
 bool refuses_number(const Reply& reply) {
   return code::refuses_number(reply.code) || (reply.ok && reply.n == 0 && code::refuses_number(reply.first_error_code));
 }
@@ -147,6 +178,7 @@ bool counts_all(const Command& command, std::size_t statements, const Reply& rep
 }  // namespace
 
 bool accounts_for(const Command& command, std::size_t statements, const Reply& reply) {
+  if (command.name == "bulkWrite" && statements > 1) return false;  // of all kinds of statements
   if (!counts_all(command, statements, reply)) return false;
   // Before 5.0 an insert counts what it has in its history first, so that errors stand in the wrong places.
   const bool may_misplace = command.name == "insert" && !command.ordered && statements > 1;

@@ -24,7 +24,7 @@ struct Reply {
   bool has_n = false;
   std::int64_t n = 0;
   std::size_t write_errors = 0;
-  std::size_t first_error_index = 0; // of writeErrors
+  std::size_t first_error_index = 0; // of writeErrors, or of what a bulkWrite has in their place
   int first_error_code = 0;
   bool known_again = false;          // retriedStmtIds, of 5.0 and newer: some statements were answered from history
   int inner_state_change = 0;        // the first such code in writeErrors or writeConcernError
@@ -44,6 +44,10 @@ enum class Verdict {
   try_again,     // it may be sent again as it is, and should: a read, or a write that the server deduplicates
 };
 [[nodiscard]] Verdict judge(const Command& command, const Reply& reply);
+
+/// Does this failure of a repetition say nothing of what became of the command before? One of a batch comes before any statement is looked
+/// for in the history, or by an interruption; one of a findAndModify may also come of its execution, which is the first then.
+[[nodiscard]] bool tells_of_the_repetition_only(const Command& command, const Reply& reply);
 
 /// Was the command's txnNumber refused, and nothing executed? A mongos tells that of its shards in writeErrors.
 [[nodiscard]] bool refuses_number(const Reply& reply);

@@ -133,6 +133,16 @@ Task<Context::Found> Context::connect(Waiter waiter, std::shared_ptr<Login> logi
   }
 }
 
+/// An address may stand for another server by now, also while connections to the one before live on.
+void Context::refuse_stranger(Backend::Opened& made, const config::HostPort& address) const {
+  if (!made.backend) return;
+  const auto why = members.mismatch(made.hello);
+  if (why.empty()) return;
+  made.backend.reset();
+  made.failure = Failure::unreachable;
+  made.error = address.to_string() + ": " + why;
+}
+
 /// Uses a grant. An empty lease: to be tried again.
 Task<Context::Found> Context::log_in(Grant grant, std::shared_ptr<Login> login, Reuse reuse, SteadyTime deadline) {
   const auto index = grant.endpoint;
@@ -146,6 +156,7 @@ Task<Context::Found> Context::log_in(Grant grant, std::shared_ptr<Login> login, 
   const auto started = now();
   const auto limit = std::min(deadline, started + config->reconnect.connection_timeout);
   auto made = co_await Backend::open(settings, grant.address, buffers, login, limit);
+  refuse_stranger(made, grant.address);
   auto outcome = outcome_of(made);
   if (made.backend && !members.accepts_writes(made.hello)) {
     outcome.failure = Failure::unfit;
@@ -170,7 +181,9 @@ Task<std::variant<Lease, NoConnection>> Context::member(std::size_t index, std::
     co_await pool.wait_for_room(deadline);
   }
   const auto limit = std::min(deadline, now() + config->reconnect.connection_timeout);
-  auto made = co_await Backend::open(settings, members.hosts()[index], buffers, std::move(login), limit);
+  const auto address = members.hosts()[index];  // a copy: the list grows
+  auto made = co_await Backend::open(settings, address, buffers, std::move(login), limit);
+  refuse_stranger(made, address);
   auto lease = pool.fill(index, std::move(made.backend));
   if (lease) co_return std::move(lease);
   co_return NoConnection{made.error, made.failure == Failure::rejected};

@@ -95,6 +95,7 @@ class Context {
   enum class Reuse { no, yes };
   Task<std::optional<Refusal>> outlast_deposed(Waiter waiter, SteadyTime deadline);
   Task<Found> connect(Waiter waiter, std::shared_ptr<Login> login, Reuse reuse, SteadyTime deadline);
+  void refuse_stranger(Backend::Opened& made, const config::HostPort& address) const;
   Task<Found> log_in(Grant grant, std::shared_ptr<Login> login, Reuse reuse, SteadyTime deadline);
 };
 

@@ -227,6 +227,7 @@ Selection Members::select(const wire::ReadPreference& preference, const std::vec
   for (std::size_t i = 0; i < known_.size(); ++i) {
     const auto& each = known_[i];
     if (!each.counts() || !each.reachable) continue;
+    if (each.hello->type == Type::primary && is_deposed(i)) continue;  // it has not said so yet
     const auto heard = std::chrono::duration_cast<std::chrono::milliseconds>(each.heard.time_since_epoch()).count();
     candidates.push_back({each.hello->type, each.hello->tags, each.round_trip.value_or(0), heard, each.hello->last_write.value_or(0)});
     if (std::ranges::find(avoided, i) != avoided.end()) to_avoid.push_back(indices.size());
@@ -315,13 +316,15 @@ bool Members::is_deposed(std::size_t member) const {
 bool Members::has_replaced(std::size_t member, const wire::Command& command, const wire::Reply& reply,
                            std::optional<std::size_t> present) {
   const bool everywhere = command.majority && reply.ok && reply.write_concern_code == 0;
-  if (command.kind == wire::CommandKind::write || !reply.election_id.empty()) {
+  if (!reply.election_id.empty()) {
     const bool outdated = is_outdated(reply.election_id);
-    if (!outdated && !reply.election_id.empty() && !sharded_) newest_primary_ = member;
+    if (!outdated && !sharded_) newest_primary_ = member;
     return outdated && !everywhere && !broken("replaced_writer");
   }
   // One that was elected counts before it can be used.
   const bool elected = newest_primary_ && *newest_primary_ != member;
+  // A findAndModify's reply and a failure name no election.
+  if (command.kind == wire::CommandKind::write) return elected && !everywhere && !broken("replaced_writer");
   if (command.kind == wire::CommandKind::commit) return elected && !everywhere && !broken("replaced_committer");
   const bool of_primary = command.kind == wire::CommandKind::read && !command.in_transaction &&
                           command.preference.mode == wire::ReadMode::primary;

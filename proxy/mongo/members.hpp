@@ -40,6 +40,8 @@ class Members {
   void follow_dns(const std::vector<config::HostPort>& hosts);
 
   using Time = std::chrono::steady_clock::time_point;
+  /// Empty, or a sentence that says why a server that answers so may not be served as a member: it is of another kind, or of another set.
+  [[nodiscard]] std::string mismatch(const wire::MemberHello& hello) const;
   /// A member has answered hello. Returns a sentence where it is none that may be served; nothing is kept of it then.
   [[nodiscard]] std::string note(std::size_t member, const wire::MemberHello& hello, Time now = {});
   /// The same, and what that means for the upstream: a member that answers without being the primary is unfit, one that may
@@ -96,7 +98,6 @@ class Members {
   [[nodiscard]] Selection select(const wire::ReadPreference& preference, const std::vector<std::size_t>& avoided = {}) const;
 
  private:
-  [[nodiscard]] std::string mismatch(const wire::MemberHello& hello) const;
   [[nodiscard]] wire::Face face_of_members(wire::FaceKind kind) const;
   void refresh_face();
   void follow_topology();

@@ -189,6 +189,8 @@ OperationStep OperationMachine::on_believed(const wire::Reply& reply, SteadyTime
   if (command_.kind != CommandKind::write) return Forward{};
   const bool repetition = code::is_caused_by_repetition(reply.code) || code::is_caused_by_repetition(reply.first_error_code);
   if (repetition && !broken("caused_by_repetition")) return outcome_unknown();
+  // It may have waited for the first, which goes on.
+  if (unknown_ && wire::tells_of_the_repetition_only(command_, reply)) return outcome_unknown();
   // The first time it may have been taken: collections are dropped and made anew as others.
   if (wire::refuses_number(reply) && !broken("refused_again")) return outcome_unknown();
   if (batch_) return on_part(reply, now);

@@ -100,6 +100,7 @@ Task<bool> Session::serve(std::string_view frame) {
   if (error != wire::FrameError::none) {
     co_return co_await refuse(request, wire::code_of(error), wire::sentence_of(error));
   }
+  is_waited_for_ = (request.flags & wire::flag::more_to_come) == 0;
   const auto command = wire::read_command(request);
   using Kind = wire::CommandKind;
   if (command.kind == Kind::hello) co_return co_await serve_hello(request);
@@ -174,7 +175,8 @@ void Session::on_face() { pause_.cancel(); }
 void Session::on_tick(SteadyTime now) {
   if (!busy_ && relay_ && relay_->since + relay_time < now) drop_relay();
   if (!busy_) return;
-  if (!gone_ && client_has_left()) return abandon();
+  // Whoever does not wait for an answer may leave: a server does what it was sent before the end of the connection.
+  if (!gone_ && is_waited_for_ && client_has_left()) return abandon();
   // Also a write that goes on for nobody: it has a connection that others could use.
   if (backend_ == nullptr || checking_hang_ || now < quiet_since_ + context_->config->reconnect.hang_timeout) return;
   checking_hang_ = true;

@@ -128,6 +128,7 @@ class Session : public std::enable_shared_from_this<Session> {
 
   // the command under way
   bool busy_ = false;
+  bool is_waited_for_ = true;               // by the client, for its answer
   WaiterId waiter_ = 0;                     // at the gate; 0: not there
   Backend* backend_ = nullptr;              // in an exchange
   std::size_t member_ = 0;

@@ -10,6 +10,7 @@ from pymongo.read_preferences import Nearest, Secondary, SecondaryPreferred
 
 from support.mongo import ModelSet
 from support.mongo_listener import WatchedClient
+from support.relay import Relay
 from support.waiting import wait_for
 
 
@@ -177,3 +178,27 @@ def test_what_a_mongos_hides_of_a_lost_shard_is_sent_again_and_counts_once(shard
             assert watched.collection.update_one({"_id": 1}, {"$inc": {"n": 1}}).acknowledged
         assert watched.collection.find_one({"_id": 1})["n"] == 3
         watched.saw_nothing()
+
+
+def port_of(model):
+    return int(model.members[0].rpartition(":")[2])
+
+
+def test_a_connection_to_a_server_that_is_none_of_the_set_is_not_used(start_holdfast):
+    """What the address stands for has changed under the connections that are open (a name, a virtual address, a port that is forwarded)."""
+    with ModelSet("--members", 1) as model, ModelSet("--standalone") as other, closing(Relay(port_of(model))) as relay:
+        uri = f"mongodb://127.0.0.1:{relay.port}/?replicaSet={model.name}&directConnection=true"
+        proxy = start_holdfast(uri, connection={"type": "mongodb", "pool_max": 1, "pool_idle_timeout": "1s",
+                                                "reconnect": {"hold_timeout": "2s"}})
+        client = MongoClient("127.0.0.1", proxy.port, retryWrites=False)
+        proxy.clients.append(client)
+        client.test.things.insert_one({"_id": 1})
+        relay.target_port = port_of(other)
+        open_then = model.state(0)["connections"]
+        wait_for(lambda: model.state(0)["connections"] < open_then, what="the end of the idle connection")
+        with pytest.raises(OperationFailure):
+            client.test.things.insert_one({"_id": 2})
+        with MongoClient(other.members[0], directConnection=True) as stranger:
+            assert stranger.test.things.count_documents({}) == 0, "neither with a number nor without"
+        relay.target_port = port_of(model)
+        client.test.things.insert_one({"_id": 3})

@@ -199,6 +199,19 @@ def test_row_6_an_unacknowledged_write_survives_a_stepdown_and_its_client_keeps_
     watched.saw_nothing()
 
 
+def unacknowledged_insert(number):
+    body = bson.encode({"insert": "things", "documents": [{"_id": number}], "writeConcern": {"w": 0}, "$db": "test"})
+    content = struct.pack("<IB", 2, 0) + body  # moreToCome: no answer is wanted
+    return struct.pack("<iiii", 16 + len(content), number, 0, 2013) + content
+
+
+def test_row_6_what_a_client_wrote_unacknowledged_before_it_left_is_written(model, proxy, watched):
+    model.do("delay", ms=100, commands=["insert"], when="before")
+    with socket.create_connection(("127.0.0.1", proxy.port)) as client:
+        client.sendall(b"".join(unacknowledged_insert(number) for number in range(10)))
+    wait_for(lambda: watched.collection.count_documents({"_id": {"$type": "int"}}) == 10, deadline=10, what="all of them")
+
+
 @pytest.mark.parametrize("loss", ["stepdown", "cut"])
 def test_row_7_an_open_cursor_goes_on_where_its_process_lives(model, proxy, watched, loss):
     watched.collection.insert_many([{"k": i} for i in range(50)])

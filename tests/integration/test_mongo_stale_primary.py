@@ -72,3 +72,23 @@ def test_one_that_is_cut_off_from_its_set_is_left_although_it_has_nothing_new_to
     assert model.state(old)["role"] == "primary"
     watched.saw_nothing()
     model.do("heal")
+
+
+def test_a_find_and_modify_that_it_took_is_not_acknowledged_from_it_although_its_reply_names_no_election(model, start_holdfast):
+    proxy = start_holdfast(model.uri(), connection={"type": "mongodb", "reconnect": {"hang_timeout": "60s"}})
+    watched = WatchedClient(proxy.port)
+    proxy.clients.append(watched)
+    watched.collection.insert_one({"_id": "warm", "n": 0})
+    one_member = watched.client.test.get_collection("things", write_concern=WriteConcern(1))
+    one_member.find_one_and_update({"_id": "warm"}, {"$inc": {"n": 1}})
+    old = model.primary()
+    model.do("freeze", member=old)
+    write = Background(lambda: one_member.find_one_and_update({"_id": "warm"}, {"$inc": {"n": 10}}))
+    wait_for(lambda: proxy.state()["sessions"]["active"] == 1, what="the write under way")
+    wait_for(lambda: model.primary() not in (None, old), what="its successor")
+    watched.collection.update_one({"_id": "warm"}, {"$inc": {"n": 1}})
+    model.do("thaw", member=old, silent=2.0)
+    assert write.result()["n"] in (1, 2)
+    wait_for(lambda: model.state(old)["role"] == "secondary", deadline=20, what="its end as a primary")
+    assert watched.collection.find_one({"_id": "warm"})["n"] == 12
+    watched.saw_nothing()

@@ -297,7 +297,7 @@ Answer Member::write(const wire::Message& request, const wire::Command& command,
   }
   if (errors.count > 0) reply.array("writeErrors", errors.list.finish());
   if (repeated && !old_) reply.array("retriedStmtIds", Writer().int32("0", 0).finish());
-  if (!standalone_) {
+  if (!standalone_ && command.name != "findAndModify") {
     wire::ObjectId id{};
     std::ranges::copy(election_id(term), id.begin());
     reply.object_id("electionId", id);

@@ -1,6 +1,7 @@
 // What each command is taken for, by name and fields, and the few bodies that are changed.
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <string>
 #include <vector>
 
@@ -128,6 +129,16 @@ TEST(MongoCommand, a_field_that_stands_twice_makes_it_one_that_is_never_repeated
   EXPECT_FALSE(is_deduplicated(given.command));
   Writer read;
   EXPECT_EQ(Given(read.text("find", "c").text("find", "d").finish()).command.kind, Kind::other);
+}
+
+TEST(MongoCommand, a_million_fields_keep_nobody_waiting) {
+  Writer writer;
+  writer.text("find", "c");
+  for (int i = 0; i < 1'000'000; ++i) writer.boolean(std::to_string(i), true);
+  const auto body = writer.finish();
+  const auto begun = std::chrono::steady_clock::now();
+  EXPECT_EQ(read_command({{}, 0, body, {}, {}}).kind, CommandKind::read);
+  EXPECT_LT(std::chrono::steady_clock::now() - begun, std::chrono::seconds(10));
 }
 
 TEST(MongoCommand, transaction_fields_write_concern_and_time_limit_are_read) {

@@ -1,6 +1,7 @@
 // Messages at every prefix, with every length around the limits, with every kind of section mistake.
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <cstring>
 #include <string>
 
@@ -139,6 +140,17 @@ TEST(MongoFrame, mistakes_of_sections_are_answered_with_the_code_that_servers_gi
     EXPECT_FALSE(closes(error));
     EXPECT_NE(code_of(error), 0);
   }
+}
+
+TEST(MongoFrame, a_million_sections_keep_nobody_waiting) {
+  std::string sections = '\0' + body();
+  for (int i = 0; i < 1'000'000; ++i) {
+    const auto name = std::to_string(i);
+    sections += '\1' + number(static_cast<std::int32_t>(4 + name.size() + 1)) + name + '\0';
+  }
+  const auto begun = std::chrono::steady_clock::now();
+  EXPECT_EQ(parse(raw_message(0, sections)), FrameError::none);
+  EXPECT_LT(std::chrono::steady_clock::now() - begun, std::chrono::seconds(10));
 }
 
 TEST(MongoFrame, a_checksum_is_checked) {

@@ -114,6 +114,43 @@ TEST(MongoReply, what_a_mongos_tells_of_a_lost_shard_in_write_errors_is_no_answe
   EXPECT_EQ(verdict(numbered(), written(0, {{0, 11000}})), Verdict::believed);
 }
 
+/// `{cursor: {firstBatch: [{ok: 0, idx: 0, code}]}, nErrors: 1, …}`: what a bulkWrite of MongoDB 8.0 is answered.
+std::string bulk_written(int code, int matched = 0) {
+  Writer error, batch, cursor, writer;
+  error.real("ok", 0).int32("idx", 0).int32("code", code).int32("n", 0);
+  batch.document("0", error.finish());
+  cursor.int64("id", 0).array("firstBatch", batch.finish()).text("ns", "admin.$cmd.bulkWrite");
+  writer.document("cursor", cursor.finish()).int32("nErrors", 1).int32("nInserted", 0).int32("nMatched", matched);
+  return writer.int32("nModified", matched).int32("nUpserted", 0).int32("nDeleted", 0).real("ok", 1).finish();
+}
+
+TEST(MongoReply, what_a_bulk_write_tells_of_a_statement_is_read_as_a_write_error) {
+  auto own = numbered(), others = command(Kind::write);
+  own.name = others.name = "bulkWrite";
+  for (const int code : {11602, 11600, 91, 10107}) {
+    EXPECT_EQ(verdict(own, bulk_written(code)), Verdict::unknown) << code;
+    EXPECT_EQ(verdict(others, bulk_written(code)), Verdict::unknown) << code;
+  }
+  EXPECT_EQ(verdict(others, bulk_written(189)), Verdict::not_executed);
+  EXPECT_EQ(verdict(own, bulk_written(6)), Verdict::try_again) << "a mongos that has lost a shard";
+  EXPECT_EQ(verdict(own, bulk_written(11000)), Verdict::believed);
+  const auto of_number = bulk_written(20), after_one = bulk_written(20, 1);
+  EXPECT_TRUE(refuses_number(read_reply(of_number)));
+  EXPECT_FALSE(refuses_number(read_reply(after_one))) << "something was done";
+  auto batch = numbered(2);
+  batch.name = "bulkWrite";
+  const auto one_of_two = bulk_written(11000, 1);
+  EXPECT_FALSE(accounts_for_all(batch, read_reply(one_of_two)));
+}
+
+TEST(MongoReply, users_documents_are_no_errors) {
+  Writer found, batch, cursor, writer;
+  found.int32("ok", 0).int32("code", 11602);
+  batch.document("0", found.finish());
+  cursor.array("firstBatch", batch.finish()).int64("id", 0);
+  EXPECT_EQ(verdict(command(Kind::read), writer.document("cursor", cursor.finish()).real("ok", 1).finish()), Verdict::believed);
+}
+
 TEST(MongoReply, one_that_cannot_be_read_is_never_believed) {
   const auto whole = written(1, {{0, 11000}}, 64);
   for (std::size_t size = 0; size < whole.size(); ++size) {

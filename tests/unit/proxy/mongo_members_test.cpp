@@ -221,6 +221,19 @@ TEST(MongoMembers, a_write_is_believed_of_the_newest_primary_or_where_the_majori
   EXPECT_FALSE(members.has_replaced(0, command_of(wire::CommandKind::write), reply, 0));
 }
 
+TEST(MongoMembers, a_write_whose_reply_names_no_election_is_believed_unless_another_was_elected) {
+  Members members(config_with(2), {});
+  wire::Reply reply;
+  reply.ok = true;
+  const auto write = command_of(wire::CommandKind::write);
+  static_cast<void>(members.note(0, primary_of("000000000001")));
+  EXPECT_FALSE(members.has_replaced(0, write, reply, 0));
+  static_cast<void>(members.note(1, primary_of("000000000002")));
+  EXPECT_TRUE(members.has_replaced(0, write, reply, 0)) << "findAndModify";
+  EXPECT_FALSE(members.has_replaced(0, command_of(wire::CommandKind::write, true), reply, 0));
+  EXPECT_FALSE(members.has_replaced(1, write, reply, 0));
+}
+
 TEST(MongoMembers, a_commit_is_believed_unless_another_was_elected_or_the_majority_has_it) {
   Members members(config_with(2), {});
   wire::Reply reply;
@@ -449,6 +462,21 @@ TEST(MongoMembers, what_is_meant_for_all_goes_to_those_that_bear_data_and_answer
   Members routers(config_with(2, ""), {});
   static_cast<void>(routers.note(0, hello(Type::mongos)));
   EXPECT_TRUE(routers.serving().empty()) << "a mongos tells all by itself";
+}
+
+TEST(MongoMembers, no_read_is_for_a_primary_that_has_not_said_yet_that_another_was_elected) {
+  Members members(config_with(2), {});
+  static_cast<void>(members.note(0, primary_of("000000000001")));
+  static_cast<void>(members.note(1, primary_of("000000000002")));
+  for (const auto mode : {wire::ReadMode::nearest, wire::ReadMode::primary_preferred, wire::ReadMode::secondary_preferred}) {
+    wire::ReadPreference preference;
+    preference.mode = mode;
+    EXPECT_EQ(members.select(preference).suitable, (std::vector<std::size_t>{1}));
+  }
+  static_cast<void>(members.note(0, hello(Type::secondary)));
+  wire::ReadPreference secondary;
+  secondary.mode = wire::ReadMode::secondary;
+  EXPECT_EQ(members.select(secondary).suitable, (std::vector<std::size_t>{0}));
 }
 
 TEST(MongoMembers, no_read_is_for_a_primary_that_slept_through_its_replacement) {

@@ -188,6 +188,24 @@ TEST(MongoOperation, row_4_a_number_that_is_refused_the_second_time_only_says_no
   }
 }
 
+TEST(MongoOperation, row_4_what_ends_the_repetition_only_says_nothing_of_the_first) {
+  for (const int code : {13, 24, 50, 11601}) {
+    for (const auto* name : {"update", "findAndModify"}) {
+      auto command = numbered_write();
+      command.name = name;
+      Script script(command);
+      EXPECT_EQ(script.start().member().lost().member().reply(code).code(), 6) << name << ": " << code;
+      EXPECT_NE(script.message().find("outcome unknown"), std::string::npos);
+      Script first(command);
+      EXPECT_TRUE(first.start().member().reply(10107).member().reply(code).forwards()) << "nothing was done before: " << code;
+    }
+  }
+  auto command = numbered_write();
+  command.name = "findAndModify";
+  Script executed(command);
+  EXPECT_TRUE(executed.start().member().lost().member().reply(11000).forwards()) << "it was not in the history, and was executed";
+}
+
 TEST(MongoOperation, row_4_nothing_is_sent_again_once_the_servers_may_have_forgotten_it) {
   auto settings = Script::defaults();
   settings.hold_timeout = 10h;
