@@ -181,6 +181,19 @@ class Test_retryable_writes:
                 client.test.c.update_one({"_id": 1}, {"$inc": {"n": 1}})
             assert client.test.c.find_one()["n"] == 1
 
+    def test_a_repetition_beside_the_first_execution_waits_for_it(self, client):
+        """A server has one operation a session at a time, however many connections ask."""
+        names = list(range(5000))
+        answers = []
+        with client.start_session() as session:
+            asking = [threading.Thread(target=lambda: answers.append(numbered_insert(session, 11, names))) for _ in range(2)]
+            for one in asking:
+                one.start()
+            for one in asking:
+                one.join(20)
+        assert answers == [(5000, [], None)] * 2
+        assert client.test.c.count_documents({}) == 5000
+
     def test_before_5_0_an_insert_from_history_leaves_errors_out_or_in_wrong_places(self, client):
         """What a 4.4 does: it counts what it knows at once, and inserts the rest where the last document is new."""
         client.test.c.insert_one({"_id": "there"})
