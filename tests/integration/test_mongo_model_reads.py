@@ -192,6 +192,7 @@ class Test_change_streams:
             newer.test.kept.update_one({"_id": 1}, {"$inc": {"n": 1}})
             newer.test.kept.update_one({"_id": 1}, {"$inc": {"n": 1}})
             newer.test.kept.delete_one({"_id": 1})
+            newer.test.command("collMod", "kept", changeStreamPreAndPostImages={"enabled": False})
             events = [next(stream) for _ in range(3)]
         assert [one.get("fullDocument", {}).get("n") for one in events] == [1, 2, None]
         assert [one["fullDocumentBeforeChange"]["n"] for one in events] == [0, 1, 2]
@@ -211,6 +212,18 @@ class Test_change_streams:
             with model.direct(number) as one:
                 seen.append({found["name"]: found["info"]["uuid"] for found in one.test.list_collections()})
         assert seen[0].keys() == {"made", "c"} and seen[0] == seen[1] == seen[2]
+
+    def test_an_event_names_the_collection_of_its_time(self, newer):
+        newer.test.c.insert_one({"_id": 1})
+        identity = next(newer.test.list_collections())["info"]["uuid"]
+        with newer.test.watch(show_expanded_events=True) as stream:
+            newer.test.c.insert_one({"_id": 2})
+            newer.test.c.rename("other")
+            newer.test.other.drop()
+            newer.test.c.insert_one({"_id": 2})
+            events = [next(stream) for _ in range(4)]
+        assert [one["operationType"] for one in events] == ["insert", "rename", "drop", "insert"]
+        assert [one["collectionUUID"] == identity for one in events] == [True, True, True, False]
 
     @pytest.mark.parametrize(("code", "labels"), [(234, ["ResumableChangeStreamError"]), (8, None)])
     def test_an_error_of_its_getMore_says_whether_to_resume(self, model, code, labels):

@@ -14,7 +14,8 @@ EXPANDED = {"create": "create", "createIndexes": "createIndexes", "dropIndexes":
 
 
 class ChangeEvents:
-    """What of a member's journal is an event. `database` and `collection` are what is watched, None where all of them are."""
+    """What of a member's journal is an event. `database` and `collection` are what is watched, None where all of them are. `past` is the data
+    as it was before the operation that comes next, and has to see each of them, by `of` or by `skip`."""
 
     def __init__(self, member, spec, database, collection):
         self.member = member
@@ -23,37 +24,46 @@ class ChangeEvents:
         self.collection = collection
         self.wire = member.cluster.settings.wire
         self.expanded = bool(spec.get("showExpandedEvents"))
+        self.past = None
+
+    def skip(self, operation):
+        self.past.apply(operation)
 
     def of(self, entry, index):
         """The events of the `index`-th operation of an entry, an invalidate last."""
         operation = entry.operations[index]
-        return self._command(entry, index, operation[1]) if operation[0] == "c" else self._write(entry, index, operation)
+        if operation[0] == "c":
+            self.past.apply(operation)
+            return self._command(entry, index, operation[1])
+        kind, namespace, document = operation
+        before = self.past.documents(namespace).get(sort_key(document if kind == "d" else document["_id"]))
+        self.past.apply(operation)
+        return self._write(entry, index, operation, before)
 
     def _begun(self, entry, index, kind, identity):
         event = {"_id": token(entry.ts, index), "operationType": kind, "clusterTime": entry.ts}
-        if self.expanded:
+        if self.expanded and identity:
             event["collectionUUID"] = identity
         if self.wire >= 17:
             event["wallTime"] = DatetimeMS(entry.wall)
         return event
 
-    def _write(self, entry, index, operation):
+    def _write(self, entry, index, operation, before):
         kind, namespace, document = operation
         database, collection = namespace.split(".", 1)
         if self.database not in (None, database) or self.collection not in (None, collection) or collection.startswith("system."):
             return []
         replaced = kind == "u" and entry.replacement
-        known = self.member.store.find(namespace)
-        event = self._begun(entry, index, "replace" if replaced else KINDS[kind], known and known.identity)
+        place = self.past.find(namespace)
+        event = self._begun(entry, index, "replace" if replaced else KINDS[kind], place.identity)
         key = document if kind == "d" else document["_id"]
         if kind == "i" or replaced:
             event["fullDocument"] = document
         event["ns"] = {"db": database, "coll": collection}
         event["documentKey"] = {"_id": key}
-        before = self._before(entry, index, namespace, key) if kind != "i" else None
-        images = bool(known and (known.options.get("changeStreamPreAndPostImages") or {}).get("enabled"))
+        images = bool(place.options.get("changeStreamPreAndPostImages", {}).get("enabled"))
         if kind == "u" and not replaced:
-            event["updateDescription"] = described(before, document, self.wire >= 13, self.expanded and self.wire >= 18)
+            event["updateDescription"] = described(before, document, arrays=self.wire >= 13, ambiguous=self.expanded and self.wire >= 18)
             wanted = self.spec.get("fullDocument", "default")
             if wanted == "updateLookup":
                 event["fullDocument"] = self.member.store.documents(namespace).get(sort_key(key))
@@ -71,15 +81,6 @@ class ChangeEvents:
                                    f"{name} was not found")
         return document if kept else None
 
-    def _before(self, entry, index, namespace, key):
-        """The document as it was just before this operation."""
-        log, wanted = self.member.log, sort_key(key)
-        earlier = [one for other in log[:log.index(entry)] for one in other.operations] + list(entry.operations[:index])
-        for one in reversed(earlier):
-            if one[0] in ("i", "u") and one[1] == namespace and sort_key(one[2]["_id"]) == wanted:
-                return one[2]
-        return {}
-
     def _command(self, entry, index, body):
         name, target = next(iter(body.items()))
         kind = COMMANDS.get(name) or self.expanded and EXPANDED.get(name)
@@ -89,8 +90,6 @@ class ChangeEvents:
             return []
         database, _, collection = target.partition(".")
         event = self._begun(entry, index, kind, body.get("identity"))
-        if name == "dropDatabase":
-            event.pop("collectionUUID", None)
         event["ns"] = {"db": database, "coll": collection} if collection else {"db": database}
         if name == "renameCollection":
             to = dict(zip(("db", "coll"), body["to"].split(".", 1)))

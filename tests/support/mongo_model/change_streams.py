@@ -1,5 +1,7 @@
 """Change streams over a member's journal, with resume tokens."""
 
+import bisect
+
 import bson
 
 from support.mongo_model import pipeline, resume_tokens
@@ -28,7 +30,6 @@ class ChangeStream:
         self.events = ChangeEvents(op.member, spec, None if spec.get("allChangesForCluster") else op.database,
                                    target if isinstance(target, str) else None)
         self.ended = False
-        self.read_to = 0
         log = op.member.log
         self.last = token(log[-1].ts if log else op.member.cluster.epoch, MARK)
         self.after = position(self.last)
@@ -40,6 +41,13 @@ class ChangeStream:
                                         "notification.")
         elif "startAtOperationTime" in spec:
             self.after = resume_tokens.before(spec["startAtOperationTime"])
+        self._go_back()
+
+    def _go_back(self):
+        """Reads the journal from behind `after` on, wherever that is in the log that the member has now."""
+        log = self.member.log
+        self.read_to = bisect.bisect_right(log[:self.member.commit_length], self.after, key=lambda entry: (entry.ts, MARK, MARK))
+        self.events.past = self.member.store.snapshot() if self.read_to == len(log) else self.member.built(log[:self.read_to])
 
     def token(self, batch, left):
         """postBatchResumeToken of a batch: behind it there may be events that were read and wait for the next."""
@@ -49,12 +57,14 @@ class ChangeStream:
         member, found = self.member, []
         length = member.commit_length
         if length < self.read_to:
-            self.read_to = 0
+            self._go_back()
         for entry in member.log[self.read_to:length]:
-            for index in range(len(entry.operations)):
-                if (entry.ts, index, MARK) > self.after and not self.ended:
-                    found += self.events.of(entry, index)
-                    self.ended = bool(found) and found[-1]["operationType"] == "invalidate"
+            for index, operation in enumerate(entry.operations):
+                if (entry.ts, index, MARK) <= self.after or self.ended:
+                    self.events.skip(operation)
+                    continue
+                found += self.events.of(entry, index)
+                self.ended = bool(found) and found[-1]["operationType"] == "invalidate"
         start = self.after
         if length:
             last = member.log[length - 1].ts
