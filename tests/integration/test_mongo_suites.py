@@ -64,21 +64,34 @@ def through_holdfast(file, wire, folder):
     return found
 
 
-@pytest.fixture(scope="module", params=SUITES)
-def suite(request, tmp_path_factory):
-    """One file, run in each way beside the other: mostly the cases wait."""
-    file = request.param
-    listed = SUITES[file]
-    if listed["runs"] != "always" and os.environ.get("HOLDFAST_SUITES") != "all":
-        pytest.skip(f"{file} runs with HOLDFAST_SUITES=all")
+def left_out(file):
+    """Why a file does not run here, or None."""
+    if SUITES[file]["runs"] != "always" and os.environ.get("HOLDFAST_SUITES") != "all":
+        return f"{file} runs with HOLDFAST_SUITES=all"
     if not (SOURCE / "test" / file).exists():
         reason = skipped()
         assert reason, f"{SOURCE} lacks {file}, and deploy/install-dependencies does not say why"
+        return reason
+    return None
+
+
+@pytest.fixture(scope="module")
+def runs(request, tmp_path_factory):
+    """{file: (its run on the model, its run through holdfast)} of all files asked for, as futures: mostly the cases wait, so four go at a time."""
+    files = dict.fromkeys(item.callspec.params["suite"] for item in request.session.items if "suite" in item.fixturenames)
+    with ThreadPoolExecutor(4) as pool:
+        yield {file: [pool.submit(way, file, SUITES[file].get("wire", 21), tmp_path_factory.mktemp(file))
+                      for way in ([on_the_model] if DIRECT else [on_the_model, through_holdfast])]
+               for file in files if not left_out(file)}
+
+
+@pytest.fixture(scope="module", params=SUITES)
+def suite(request, runs):
+    reason = left_out(request.param)
+    if reason:
         pytest.skip(reason)
-    folder = tmp_path_factory.mktemp(file)
-    with ThreadPoolExecutor() as pool:
-        ways = [pool.submit(run, file, listed.get("wire", 21), folder) for run in (on_the_model, through_holdfast)[:1 if DIRECT else 2]]
-    return SimpleNamespace(file=file, listed=listed, direct=ways[0].result, through=ways[-1].result)
+    ways = runs[request.param]
+    return SimpleNamespace(file=request.param, listed=SUITES[request.param], direct=ways[0].result, through=ways[-1].result)
 
 
 @pytest.mark.fault_free
