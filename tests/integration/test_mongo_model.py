@@ -34,39 +34,17 @@ def module_model():
 @pytest.fixture
 def model(module_model):
     """A set of three with a primary, whatever the test before did to it, and an empty database."""
-    restore(module_model)
+    module_model.restore()
     client = MongoClient(module_model.uri())
     client.drop_database("test")
     client.close()
     return module_model
 
 
-def restore(model):
-    for number, member in enumerate(model.state()["members"]):
-        if not member["running"]:
-            model.do("start", member=number)
-        model.do("thaw", member=number, silent=0)
-        model.do("delay", member=number, ms=0)
-    model.do("heal")
-    model.do("lag", ms=0)
-    wait_for(lambda: settled(model), what="a primary that all follow")
-
-
-def settled(model):
-    """All members hold all that the only primary has."""
-    members = model.state()["members"]
-    return (model.primary() is not None and len({one["log"] for one in members}) == 1
-            and [one["role"] for one in members].count("primary") == 1)
-
-
 @pytest.fixture
 def client(model):
     with MongoClient(model.uri()) as one:
         yield one
-
-
-def direct(model, number, **options):
-    return MongoClient("mongodb://" + model.members[number], directConnection=True, **options)
 
 
 def test_it_is_ready_in_under_a_second():
@@ -139,7 +117,7 @@ class Test_crud:
     def test_a_secondary_serves_reads_only_to_who_asks(self, model, client):
         client.test.get_collection("c", write_concern=WriteConcern(3)).insert_one({"_id": 1})
         secondary = next(number for number in range(3) if number != model.primary())
-        with direct(model, secondary) as one:
+        with model.direct(secondary) as one:
             assert one.test.c.find_one() == {"_id": 1}
             with pytest.raises(NotPrimaryError):
                 one.test.c.insert_one({})
@@ -202,6 +180,19 @@ class Test_retryable_writes:
             with pytest.raises(PyMongoError):
                 client.test.c.update_one({"_id": 1}, {"$inc": {"n": 1}})
             assert client.test.c.find_one()["n"] == 1
+
+    def test_a_repetition_beside_the_first_execution_waits_for_it(self, client):
+        """A server has one operation a session at a time, however many connections ask."""
+        names = list(range(5000))
+        answers = []
+        with client.start_session() as session:
+            asking = [threading.Thread(target=lambda: answers.append(numbered_insert(session, 11, names))) for _ in range(2)]
+            for one in asking:
+                one.start()
+            for one in asking:
+                one.join(20)
+        assert answers == [(5000, [], None)] * 2
+        assert client.test.c.count_documents({}) == 5000
 
     def test_before_5_0_an_insert_from_history_leaves_errors_out_or_in_wrong_places(self, client):
         """What a 4.4 does: it counts what it knows at once, and inserts the rest where the last document is new."""
@@ -278,7 +269,7 @@ class Test_transactions:
             client.test.c.insert_one({"_id": 1}, session=session)
             model.do("step_down")
             wait_for(lambda: model.primary() is not None)
-            with direct(model, model.primary()) as one:
+            with model.direct(model.primary()) as one:
                 with pytest.raises(OperationFailure) as error:
                     one.admin.command("commitTransaction", lsid=session.session_id, txnNumber=Int64(1), autocommit=False)
             assert error.value.code == 251 and error.value.has_error_label("TransientTransactionError")
@@ -304,68 +295,6 @@ class Test_transactions:
                     model.do("step_down", seconds=0.1, catch_up=0.1)
                 session.with_transaction(move, write_concern=MAJORITY)
         assert {one["_id"]: one["n"] for one in client.test.c.find()} == {"a": 80, "b": 20}
-
-
-class Test_cursors:
-    def test_a_cursor_lives_through_a_stepdown_but_not_through_a_kill(self, model, client):
-        client.test.c.insert_many([{"_id": number} for number in range(30)])
-        with direct(model, model.primary()) as one:
-            cursor = one.test.c.find(batch_size=10)
-            next(cursor)
-            model.do("step_down")
-            assert len(list(cursor)) == 29
-        wait_for(lambda: settled(model))
-        number = model.primary()
-        with direct(model, number) as one:
-            cursor = one.test.c.find(batch_size=10)
-            next(cursor)
-            model.do("kill", member=number)
-            model.do("start", member=number)
-            with pytest.raises(PyMongoError) as error:
-                list(cursor)
-            assert isinstance(error.value, AutoReconnect) or error.value.code == 43
-
-    def test_a_tailable_cursor_waits_for_data(self, client):
-        client.test.create_collection("capped", capped=True, size=10000)
-        client.test.capped.insert_one({"_id": 1})
-        cursor = client.test.capped.find(cursor_type=pymongo.CursorType.TAILABLE_AWAIT).max_await_time_ms(2000)
-        assert next(cursor) == {"_id": 1}
-        threading.Timer(0.1, client.test.capped.insert_one, ({"_id": 2},)).start()
-        assert next(cursor) == {"_id": 2}
-
-
-class Test_change_streams:
-    def test_events_in_order_with_tokens_to_resume_by(self, client):
-        with client.test.c.watch(max_await_time_ms=500) as stream:
-            client.test.c.insert_one({"_id": 1})
-            client.test.c.update_one({"_id": 1}, {"$set": {"a": 1}})
-            client.test.c.replace_one({"_id": 1}, {"b": 1})
-            client.test.c.delete_one({"_id": 1})
-            events = [next(stream) for _ in range(4)]
-            assert [one["operationType"] for one in events] == ["insert", "update", "replace", "delete"]
-            assert events[1]["updateDescription"] == {"updatedFields": {"a": 1}, "removedFields": []}
-            assert stream.try_next() is None
-        with client.test.c.watch(resume_after=events[1]["_id"]) as stream:
-            assert [next(stream)["operationType"] for _ in range(2)] == ["replace", "delete"]
-
-    def test_a_waiting_getMore_wakes_when_something_happens(self, client):
-        with client.test.c.watch(max_await_time_ms=20_000) as stream:
-            threading.Timer(0.1, client.test.c.insert_one, ({"_id": 1},)).start()
-            begun = time.monotonic()
-            assert next(stream)["documentKey"] == {"_id": 1}
-            assert time.monotonic() - begun < 10
-
-    @pytest.mark.parametrize("fault", ["step_down", "kill"])
-    def test_it_resumes_on_the_next_primary(self, model, client, fault):
-        with client.test.c.watch(max_await_time_ms=500) as stream:
-            client.test.c.insert_one({"_id": 1})
-            assert next(stream)["documentKey"] == {"_id": 1}
-            old = model.primary()
-            model.do(fault)
-            client.test.c.insert_one({"_id": 2})
-            # PyMongo closes the old cursor first, and looks 30 s for a member that stays away.
-            model.do("start", member=old)
-            assert next(stream)["documentKey"] == {"_id": 2}
 
 
 class Listener(monitoring.ServerListener, monitoring.TopologyListener):
@@ -400,10 +329,10 @@ class Test_topology:
     def test_each_election_has_a_higher_term_and_electionId(self, model):
         seen = []
         for _ in range(3):
-            with direct(model, model.primary()) as one:
+            with model.direct(model.primary()) as one:
                 seen.append(one.admin.command("hello")["electionId"])
             model.do("step_down", seconds=0.1, catch_up=0.1)
-            wait_for(lambda: settled(model))
+            wait_for(model.settled)
         assert seen == sorted(set(seen)) and len(seen) == 3
 
     def test_a_killed_member_comes_back_as_another_process_with_its_data(self, model, client):
@@ -412,11 +341,11 @@ class Test_topology:
         before = model.state(number)["processId"]
         model.do("kill", member=number)
         with pytest.raises(PyMongoError):
-            direct(model, number, serverSelectionTimeoutMS=200).admin.command("ping")
+            model.direct(number, serverSelectionTimeoutMS=200).admin.command("ping")
         model.do("start", member=number)
-        wait_for(lambda: settled(model))
+        wait_for(model.settled)
         assert model.state(number)["processId"] != before
-        with direct(model, number) as one:
+        with model.direct(number) as one:
             assert one.test.c.find_one() == {"_id": 1}
 
     def test_a_clean_stop_hands_over(self, model, client):
@@ -441,13 +370,13 @@ class Test_majority_and_rollback:
         client.test.get_collection("c", write_concern=MAJORITY).insert_one({"_id": 0})
         old = model.primary()
         model.do("partition", member=old)
-        with direct(model, old) as one:
+        with model.direct(old) as one:
             one.test.c.insert_one({"_id": "lost"})
             with pytest.raises(PyMongoError):
                 one.test.get_collection("c", write_concern=WriteConcern("majority", wtimeout=50)).insert_one({"_id": "lost too"})
         wait_for(lambda: model.primary() not in (None, old), what="another primary")
         model.do("heal")
-        wait_for(lambda: settled(model))
+        wait_for(model.settled)
         assert [one["_id"] for one in client.test.c.find()] == [0]
         totals = model.do("history")["totals"]
         assert totals["acknowledged_and_rolled_back"] >= 1 and totals["majority_and_rolled_back"] == 0
@@ -469,7 +398,7 @@ class Test_majority_and_rollback:
     def test_a_frozen_primary_wakes_and_acknowledges_what_it_will_roll_back(self, model, client):
         client.test.get_collection("c", write_concern=MAJORITY).insert_one({"_id": 0})
         old = model.primary()
-        with direct(model, old) as one:
+        with model.direct(old) as one:
             one.admin.command("ping")
             model.do("freeze", member=old)
             outcome = []
@@ -480,7 +409,7 @@ class Test_majority_and_rollback:
             model.do("thaw", member=old)
             worker.join(10)
         assert outcome == [True]
-        wait_for(lambda: settled(model))
+        wait_for(model.settled)
         assert sorted(one["_id"] for one in client.test.c.find()) == [0, 1]
 
     def test_a_majority_read_does_not_see_what_may_be_rolled_back(self, model, client):
@@ -510,7 +439,7 @@ class Test_history:
             assert model.state(None)["members"][old]["role"] == "secondary"
         finally:
             model.do("set", settings={"heartbeat": 0.05})
-        assert settled(model)
+        assert model.settled()
 
     def test_majority_writes_survive_every_fault_exactly_once(self, model, client):
         """Four writers under kills, stepdowns, freezes and partitions: what was acknowledged is there once, and the history agrees."""
@@ -544,7 +473,7 @@ class Test_history:
                 raise
             if cure:
                 model.do(cure, member=old)
-            wait_for(lambda: settled(model), what=f"a whole set after {cure}")
+            wait_for(model.settled, what=f"a whole set after {cure}")
         stop.set()
         [one.join(30) for one in writers]
         impatient.close()

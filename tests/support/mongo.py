@@ -8,6 +8,10 @@ import sys
 import time
 from pathlib import Path
 
+from pymongo import MongoClient
+
+from support.waiting import wait_for
+
 TESTS = Path(__file__).resolve().parent.parent
 
 
@@ -51,6 +55,27 @@ class ModelSet:
     def primary(self):
         """The writable primary's number, or None."""
         return self.state()["primary"]
+
+    def direct(self, number, **options):
+        """A client of this one member."""
+        return MongoClient("mongodb://" + self.members[number], directConnection=True, **options)
+
+    def settled(self):
+        """Whether all members hold all that the only primary has."""
+        members = self.state()["members"]
+        return (self.primary() is not None and len({one["log"] for one in members}) == 1
+                and [one["role"] for one in members].count("primary") == 1)
+
+    def restore(self):
+        """Undoes faults: every member runs, delayed by nothing, and follows one primary."""
+        for number, member in enumerate(self.state()["members"]):
+            if not member["running"]:
+                self.do("start", member=number)
+            self.do("thaw", member=number, silent=0)
+            self.do("delay", member=number, ms=0)
+        self.do("heal")
+        self.do("lag", ms=0)
+        wait_for(self.settled, what="a primary that all follow")
 
     def uri(self, **options):
         wanted = {**({"replicaSet": self.name} if self.name else {}), **options}

@@ -53,6 +53,7 @@ class Cluster:
         kinds = [STANDALONE] if kind == "standalone" else [SECONDARY] * (count - arbiters) + [ARBITER] * arbiters
         ports = iter(range(port, port + len(kinds) + mongos)) if port else iter(free_port, None)
         self.members = [Member(self, index, next(ports), one) for index, one in enumerate(kinds)]
+        self.voters = [one for one in self.members if one.in_set]
         self.routers = [Member(self, len(kinds) + index, next(ports), MONGOS) for index in range(mongos)]
         self._beat = None
 
@@ -70,10 +71,6 @@ class Cluster:
             await member.end()
 
     # Who reaches whom
-
-    @property
-    def voters(self):
-        return [one for one in self.members if one.in_set]
 
     @property
     def majority(self):
@@ -100,13 +97,14 @@ class Cluster:
             return
         if self.settings.lag:
             asyncio.get_running_loop().call_later(self.settings.lag, self._replicate, primary)
-        else:
-            self._replicate(primary)
-        self._advance(primary)
+            self._advance(primary)
+        elif not self._replicate(primary):
+            self._advance(primary)
 
     def _replicate(self, primary):
+        """Whether the primary could: the others take over its log, and it learns what a majority has."""
         if primary.role != PRIMARY or not primary.alive:
-            return
+            return False
         for member in self.data_members():
             if member is not primary and self.reach(primary, member) and not member.hold and member.term <= primary.term:
                 # Who hears of a newer term so, and not by a heartbeat, is no primary any more either.
@@ -116,6 +114,7 @@ class Cluster:
                 member.pull(primary)
                 primary.acked[member.index] = len(primary.log)
         self._advance(primary)
+        return True
 
     def _advance(self, primary):
         """Moves the commit point to what a majority of voters has."""

@@ -21,8 +21,31 @@ class Cursor:
         self.more = more
         self.await_data = await_data
         self.batch_size = op.doc.get("cursor", {}).get("batchSize") or op.doc.get("batchSize")
+        self.seconds_left = None
         self.killed = None
         self.busy = False
+
+    @property
+    def is_change_stream(self):
+        return getattr(self.more, "is_change_stream", False)
+
+    def take(self, size, most_bytes):
+        """The next documents, at most `size` and `most_bytes`."""
+        taken, total = [], 0
+        while self.documents and (size is None or len(taken) < size):
+            total += len(str(self.documents[0])) if taken else 0
+            if total > most_bytes:
+                break
+            taken.append(self.documents.pop(0))
+        return taken
+
+    def is_open(self, batch, size):
+        """Whether there may be more behind a batch that was to hold `size`: a full batch leaves it open, since nobody looks ahead."""
+        if self.documents:
+            return True
+        if self.more is not None:
+            return not getattr(self.more, "ended", False)
+        return size is not None and len(batch) == size
 
 
 class Cursors:
@@ -48,12 +71,13 @@ class Cursors:
         """A drop or a rename ends the cursors of its collection at their next getMore."""
         name, target = next(iter(command.items()))
         for cursor in self.open.values():
-            gone = name in ("drop", "renameCollection") and cursor.namespace == target or \
+            gone = name in ("drop", "renameCollection", "dropIndexes") and cursor.namespace == target or \
                 name == "dropDatabase" and cursor.namespace.split(".", 1)[0] == target or \
-                name == "dropIndexes" and cursor.namespace == target
-            if gone and not getattr(cursor.more, "is_change_stream", False):
-                cursor.killed = CommandError(175, f"collection dropped. UUID of {cursor.namespace}"
-                                             if name != "renameCollection" else f"collection renamed from '{target}'")
+                name == "renameCollection" and cursor.namespace == command["to"]
+            if gone and not cursor.is_change_stream:
+                renamed = name == "renameCollection" and cursor.namespace == target
+                cursor.killed = CommandError(175, f"collection renamed from '{target}'" if renamed
+                                             else f"collection dropped. UUID of {cursor.namespace}")
 
     def kill_all(self):
         """After a rollback a cursor is still known, but its plan is gone."""

@@ -121,7 +121,7 @@ def _read_times(op):
     if "maxTimeMS" in op.doc and (not isinstance(limit, (int, float)) or limit < 0):
         raise CommandError(2, "maxTimeMS must be a number that is not negative")
     if limit and op.name not in HELLO + ("getMore",):
-        op.deadline = op.started + int(limit) / 1000
+        op.limit(int(limit) / 1000)
 
 
 async def _fail_point(op):

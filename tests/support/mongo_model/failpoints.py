@@ -1,4 +1,4 @@
-"""Fail points as drivers' tests set them: failCommand with its mode, error, labels, blocking and closing."""
+"""Fail points as drivers' tests set them: failCommand with its mode, error, labels, blocking and closing, and some of a place."""
 
 from support.mongo_model.errors import CommandError
 
@@ -23,9 +23,9 @@ class FailPoints:
             raise CommandError(2, f"unknown mode: {mode}")
         self.points[name] = point
 
-    def hit_write(self):
-        """The data of onPrimaryTransactionalWrite where it applies to the retryable write under way, else None."""
-        point = self.points.get("onPrimaryTransactionalWrite")
+    def hit_place(self, name):
+        """The data of the fail point of a place in the server where it applies this time, else None."""
+        point = self.points.get(name)
         return point["data"] if point and self._counts(point) else None
 
     def hit(self, command, connection):

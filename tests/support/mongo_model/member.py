@@ -235,7 +235,7 @@ class Member:
         """The data that a majority has: what readConcern majority sees."""
         if not self.in_set or self.commit_length >= len(self.log):
             return self.store
-        return self._built(self.log[:self.commit_length])
+        return self.built(self.log[:self.commit_length])
 
     @property
     def committed_time(self):
@@ -244,10 +244,11 @@ class Member:
 
     def store_at(self, time_of):
         """The data as it was at a cluster time."""
-        return self._built([entry for entry in self.log if entry.ts <= time_of])
+        return self.built([entry for entry in self.log if entry.ts <= time_of])
 
     @staticmethod
-    def _built(entries):
+    def built(entries):
+        """The data that these entries make, of a log from its beginning."""
         store = Store()
         for entry in entries:
             for operation in entry.operations:

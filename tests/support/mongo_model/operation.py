@@ -59,6 +59,13 @@ class Operation:
             self.interruption = CommandError(code, message)
             self._interrupted.set()
 
+    def limit(self, seconds):
+        """Sets the deadline, so many seconds from its begin."""
+        self.deadline = self.started + seconds
+        self.check()
+        if self.member.fail_points.hit_place("maxTimeAlwaysTimeOut") is not None:
+            raise CommandError(50, "operation exceeded time limit")
+
     def check(self):
         if self.interruption:
             raise self.interruption

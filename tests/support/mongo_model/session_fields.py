@@ -63,8 +63,13 @@ async def run(op, found):
         return await found.run(op)
     table = op.member.sessions
     if op.retryable:
-        op.session = sessions.start_retryable(table, op.lsid, op.number)
-        return await found.run(op)
+        lock = table.get(op.lsid).lock
+        await op.wait(lock.acquire())
+        try:
+            op.session = sessions.start_retryable(table, op.lsid, op.number)
+            return await found.run(op)
+        finally:
+            lock.release()
     if op.ending:
         if doc.get("startTransaction"):
             raise CommandError(263, f"Cannot start a transaction with a {'commit' if op.name == 'commitTransaction' else 'abort'}")

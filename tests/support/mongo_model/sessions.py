@@ -41,6 +41,7 @@ class Session:
         self.transaction = None
         self.entry = None
         self.incomplete = False
+        self.lock = asyncio.Lock()  # held by the retryable write under way
 
 
 class Sessions:

@@ -13,17 +13,22 @@ from support.mongo_model.paths import candidates
 from support.mongo_model.values import MISSING, sort_key
 
 
-class Collection:
-    """Documents by their _id's sort key, in order of insertion."""
+def new_identity():
+    """The UUID of a collection to be made."""
+    return Binary(uuid.uuid4().bytes, 4)
 
-    def __init__(self, options=None, identity=None):
+
+class Collection:
+    """Documents by their _id's sort key, in order of insertion. `identity` is the same on every member."""
+
+    def __init__(self, options, identity):
         self.documents = {}
-        self.options = options or {}
+        self.options = options
         self.indexes = [{"v": 2, "key": {"_id": 1}, "name": "_id_"}]
-        self.identity = identity or Binary(uuid.uuid4().bytes, 4)
+        self.identity = identity
 
     def clone(self):
-        other = Collection(self.options, self.identity)
+        other = Collection(dict(self.options), self.identity)
         other.documents = dict(self.documents)
         other.indexes = list(self.indexes)
         return other
@@ -85,7 +90,8 @@ class Store:
             self._command(document)
             return
         if namespace not in self.collections:
-            self.collections[namespace] = Collection()
+            # No entry makes it: its identity comes from what was written to it first.
+            self.collections[namespace] = Collection({}, Binary(uuid.uuid5(uuid.NAMESPACE_OID, f"{namespace} {document}").bytes, 4))
         collection = self.collections[namespace]
         if kind == "d":
             collection.documents.pop(sort_key(document), None)
@@ -98,7 +104,7 @@ class Store:
     def _command(self, command):
         name, target = next(iter(command.items()))
         if name == "create":
-            self.collections[target] = Collection(command.get("options", {}), command.get("identity"))
+            self.collections[target] = Collection(dict(command["options"]), command["identity"])
         elif name == "drop":
             self.collections.pop(target, None)
         elif name == "dropDatabase":
@@ -106,7 +112,7 @@ class Store:
                 del self.collections[one]
         elif name == "createIndexes":
             if target not in self.collections:
-                self.collections[target] = Collection(identity=command.get("identity"))
+                self.collections[target] = Collection({}, command["identity"])
             self.collections[target].indexes += command["indexes"]
         elif name == "dropIndexes":
             found = self.collections[target]

@@ -45,6 +45,8 @@ def sort_key(value):
     """A tuple that orders any two values as a server does; equal values have equal, hashable keys."""
     if value is MISSING or value is None:
         return (5,)
+    if isinstance(value, ObjectId):  # most documents' _id
+        return (35, value.binary)
     if isinstance(value, bool):
         return (40, value)
     if isinstance(value, (int, float, Decimal128)):
@@ -63,8 +65,6 @@ def sort_key(value):
         return (25, tuple(sort_key(one) for one in value))
     if isinstance(value, (bytes, Binary)):
         return (30, len(value), getattr(value, "subtype", 0), bytes(value))
-    if isinstance(value, ObjectId):
-        return (35, value.binary)
     if isinstance(value, (DatetimeMS, datetime.datetime)):
         return (45, milliseconds(value))
     if isinstance(value, Timestamp):

@@ -33,6 +33,7 @@ class Request:
     wanted: int = -1
     compressor: int = None
     problem: CommandError = None
+    size: int = 0
 
     @property
     def wants_no_reply(self):
@@ -75,7 +76,7 @@ def parse(header, head, body):
     if opcode == OP_COMPRESSED:
         opcode, body, compressor = _decompress(body)
         head = None
-    request = Request(opcode, request_id, compressor=compressor)
+    request = Request(opcode, request_id, compressor=compressor, size=len(body))
     try:
         if opcode == OP_MSG:
             _parse_msg(request, head, body)

@@ -7,6 +7,7 @@ from support.mongo_model.commands.reads import first_batch
 from support.mongo_model.errors import CommandError
 from support.mongo_model.matching import matcher
 from support.mongo_model.registry import DATA, READ, WRITE, command
+from support.mongo_model.store import new_identity
 
 
 def _size(collection):
@@ -65,16 +66,22 @@ async def create(op):
              "changeStreamPreAndPostImages", "timeseries", "expireAfterSeconds", "clusteredIndex", "autoIndexId")
     if op.doc.get("capped") and not op.doc.get("size"):
         raise CommandError(72, "the 'size' field is required when 'capped' is true")
-    _commit(op, {"create": namespace, "options": {name: op.doc[name] for name in known if name in op.doc}})
+    _commit(op, {"create": namespace, "options": {name: op.doc[name] for name in known if name in op.doc}, "identity": new_identity()})
     return {}
 
 
-def _commit(op, body):
+def _commit(op, *bodies):
+    operations = [("c", body) for body in bodies]
     if op.transaction:
-        op.transaction.store.apply(("c", body))
-        op.transaction.operations.append(("c", body))
+        for one in operations:
+            op.transaction.store.apply(one)
+        op.transaction.operations += operations
     else:
-        op.member.commit([("c", body)], op)
+        op.member.commit(operations, op)
+
+
+def _dropping(store, namespace):
+    return {"drop": namespace, "identity": store.find(namespace).identity}
 
 
 @command("drop", needs=WRITE, concern=True)
@@ -83,15 +90,17 @@ async def drop(op):
     collection = op.member.store.find(namespace)
     if collection is None:
         raise CommandError(26, "ns not found")
-    _commit(op, {"drop": namespace})
+    _commit(op, _dropping(op.member.store, namespace))
     return {"nIndexesWas": len(collection.indexes), "ns": namespace}
 
 
 @command("dropDatabase", needs=WRITE, concern=True)
 async def drop_database(op):
-    if not op.member.store.names(op.database):
+    store = op.member.store
+    names = store.names(op.database)
+    if not names:
         return {}
-    _commit(op, {"dropDatabase": op.database})
+    _commit(op, *(_dropping(store, f"{op.database}.{name}") for name in names), {"dropDatabase": op.database})
     return {"dropped": op.database}
 
 
@@ -117,7 +126,7 @@ async def create_indexes(op):
             fresh.append({"v": 2, **one})
     if fresh:
         _check_unique(collection, namespace, fresh)
-        _commit(op, {"createIndexes": namespace, "indexes": fresh, "identity": collection.identity if collection else None})
+        _commit(op, {"createIndexes": namespace, "indexes": fresh, "identity": collection.identity if collection else new_identity()})
     document = {"createdCollectionAutomatically": collection is None, "numIndexesBefore": len(before) or 1,
                 "numIndexesAfter": (len(before) or 1) + len(fresh)}
     if not fresh:
@@ -152,31 +161,33 @@ async def drop_indexes(op):
         if "_id_" in names:
             raise CommandError(72, "cannot drop _id index")
     before = len(collection.indexes)
-    _commit(op, {"dropIndexes": namespace, "names": names})
+    gone = [one for one in collection.indexes if one["name"] in names]
+    _commit(op, {"dropIndexes": namespace, "names": names, "indexes": gone, "identity": collection.identity})
     return {"nIndexesWas": before}
 
 
 @command("renameCollection", needs=WRITE, concern=True, admin=True)
 async def rename_collection(op):
     source, target = op.doc["renameCollection"], op.doc["to"]
-    store = op.member.store
-    if store.find(source) is None:
+    collection, replaced = op.member.store.find(source), op.member.store.find(target)
+    if collection is None:
         raise CommandError(26, f"Source collection {source} does not exist")
-    if store.find(target) is not None:
-        if not op.doc.get("dropTarget"):
-            raise CommandError(48, "target namespace exists")
-        _commit(op, {"drop": target})
-    _commit(op, {"renameCollection": source, "to": target})
+    if replaced is not None and not op.doc.get("dropTarget"):
+        raise CommandError(48, "target namespace exists")
+    _commit(op, {"renameCollection": source, "to": target, "identity": collection.identity,
+                 **({"dropTarget": replaced.identity} if replaced else {})})
     return {}
 
 
 @command("collMod", needs=WRITE, concern=True)
 async def coll_mod(op):
     namespace = op.namespace()
-    if op.member.store.find(namespace) is None:
+    collection = op.member.store.find(namespace)
+    if collection is None:
         raise CommandError(26, "ns does not exist")
     known = ("validator", "validationLevel", "validationAction", "changeStreamPreAndPostImages")
-    _commit(op, {"collMod": namespace, "options": {name: op.doc[name] for name in known if name in op.doc}})
+    _commit(op, {"collMod": namespace, "options": {name: op.doc[name] for name in known if name in op.doc},
+                 "identity": collection.identity})
     return {}
 
 

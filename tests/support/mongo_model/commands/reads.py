@@ -4,13 +4,14 @@ import asyncio
 
 from bson import Int64
 
-from support.mongo_model import change_streams, pipeline
+from support.mongo_model import change_streams, oplog, pipeline, plans
 from support.mongo_model.commands.writes import found, view
 from support.mongo_model.cursors import Cursor
 from support.mongo_model.errors import CommandError
 from support.mongo_model.paths import candidates
 from support.mongo_model.projection import projected
 from support.mongo_model.registry import DATA, READ, command
+from support.mongo_model.store import new_identity
 from support.mongo_model.values import MISSING, sort_key
 from support.mongo_model.wire import EXHAUST_ALLOWED, OP_MSG
 
@@ -47,17 +48,6 @@ class Seen:
         return list(self.store.documents(f"{self.database}.{name}").values())
 
 
-def _batch(op, cursor, size):
-    """The next documents of a cursor, at most `size` and 16 MB."""
-    taken, total = [], 0
-    while cursor.documents and (size is None or len(taken) < size):
-        total += len(str(cursor.documents[0])) if len(taken) else 0
-        if total > BATCH_BYTES:
-            break
-        taken.append(cursor.documents.pop(0))
-    return taken
-
-
 def first_batch(op, namespace, documents, batch_size, single=False, more=None, await_data=False, **fields):
     """The reply that opens a cursor; its id is 0 where nothing is left."""
     if batch_size is not None and batch_size < 0:
@@ -65,13 +55,21 @@ def first_batch(op, namespace, documents, batch_size, single=False, more=None, a
             raise CommandError(51024, f"BSON field 'batchSize' value must be >= 0, actual value '{batch_size}'")
         raise CommandError(2, "batchSize must be non-negative")
     cursor = Cursor(namespace, documents, op, more, await_data)
-    size = FIRST_BATCH if batch_size is None else int(batch_size)
-    first = _batch(op, cursor, size)
-    is_open = (bool(cursor.documents) or more is not None or batch_size is not None and len(first) == size and size > 0 or size == 0) \
-        and not single and not (not cursor.documents and more is None and not (batch_size is not None and len(first) == size))
+    size = None if batch_size is None else int(batch_size)
+    first = cursor.take(FIRST_BATCH if size is None else size, BATCH_BYTES)
+    is_open = not single and cursor.is_open(first, size)
     if is_open:
         op.member.cursors.add(cursor)
+        _keep_limit(op, cursor)
+    if cursor.is_change_stream:
+        fields["postBatchResumeToken"] = more.token(first, bool(cursor.documents))
     return {"cursor": {**fields, "firstBatch": first, "id": cursor.id if is_open else Int64(0), "ns": namespace}}
+
+
+def _keep_limit(op, cursor):
+    """A find's maxTimeMS is the time of all its batches together."""
+    if op.deadline is not None and not cursor.await_data:
+        cursor.seconds_left = op.deadline - asyncio.get_running_loop().time()
 
 
 @command("find", needs=READ, transaction=True)
@@ -93,17 +91,7 @@ async def find(op):
         raise CommandError(2, f"Limit value must be non-negative, but received: {limit}")
     seen = Seen(op)
     await linearizable(op)
-    if op.database == "local" and doc["find"] == "oplog.rs":
-        documents = change_streams.oplog(op.member)
-        documents = pipeline.run(documents, [{"$match": query}], seen)
-    else:
-        documents = _matching(op, seen, namespace, query)
-    if doc.get("sort"):
-        documents = pipeline.ordered(documents, doc["sort"])
-    documents = documents[int(doc.get("skip", 0) or 0):]
-    documents = documents[:abs(limit)] if limit else documents
-    if doc.get("projection"):
-        documents = [projected(one, doc["projection"]) for one in documents]
+    documents = selected(op, doc, seen, namespace)
     if doc.get("awaitData") and not doc.get("tailable"):
         raise CommandError(9, "Cannot set 'awaitData' without also setting 'tailable'")
     if doc.get("tailable") and op.transaction:
@@ -113,6 +101,21 @@ async def find(op):
     single = bool(doc.get("singleBatch")) or 0 < limit <= int(doc.get("batchSize") or FIRST_BATCH)
     document = first_batch(op, namespace, documents, doc.get("batchSize"), single, **seen.fields())
     return document
+
+
+def selected(op, doc, seen, namespace):
+    """The documents of a find, in order."""
+    query, limit = doc.get("filter", {}), int(doc.get("limit", 0) or 0)
+    if namespace == oplog.NAMESPACE:
+        documents = pipeline.run(oplog.documents(op.member.log), [{"$match": query}], seen)
+    else:
+        index = plans.hinted(doc, namespace, seen.store.find(namespace))
+        documents = plans.through(_matching(op, seen, namespace, query), doc, index)
+    if doc.get("sort"):
+        documents = pipeline.ordered(documents, doc["sort"])
+    documents = documents[int(doc.get("skip", 0) or 0):]
+    documents = documents[:limit] if limit else documents
+    return [projected(one, doc["projection"]) for one in documents] if doc.get("projection") else documents
 
 
 async def linearizable(op):
@@ -134,6 +137,10 @@ def _matching(op, seen, namespace, query):
 
 def _tailable(op, namespace, documents, query):
     member = op.member
+    if namespace == oplog.NAMESPACE:
+        tail = oplog.Tail(member)
+        return first_batch(op, namespace, documents, op.doc.get("batchSize"), await_data=bool(op.doc.get("awaitData")),
+                           more=lambda: pipeline.run(tail(), [{"$match": query}], None))
     collection = member.store.find(namespace)
     if collection is None or not collection.documents:
         return first_batch(op, namespace, [], op.doc.get("batchSize"))
@@ -200,7 +207,7 @@ async def next_batch(op):
         raise CommandError(2, f"Batch size for getMore must be positive, but received: {doc['batchSize']}")
     cursors = op.member.cursors
     cursor = cursors.get(number)
-    op.is_change_stream = bool(getattr(cursor.more, "is_change_stream", False))
+    op.is_change_stream = cursor.is_change_stream
     _may(op, cursor)
     if "maxTimeMS" in doc and not cursor.await_data:
         raise CommandError(2, "cannot set maxTimeMS on getMore command for a non-awaitData cursor")
@@ -208,28 +215,22 @@ async def next_batch(op):
         raise CommandError(143, f"cursor id {int(number)} is already in use")
     cursor.busy = True
     try:
-        if cursor.killed:
-            cursors.close(cursor.id)
-            raise cursor.killed
-        await _wait_for_data(op, cursor)
-        if cursor.killed:
-            cursors.close(cursor.id)
-            raise cursor.killed
+        await _fill(op, cursor)
+    except CommandError:
+        # A step down interrupts no read; what else ends one ends its cursor.
+        cursors.close(cursor.id)
+        raise
     finally:
         cursor.busy = False
     if int(cursor.id) not in cursors.open:
         raise CommandError(237, "operation was interrupted because a client killed the cursor")
-    size = doc.get("batchSize")
-    batch = _batch(op, cursor, int(size) if size else None)
-    is_open = bool(cursor.documents) or cursor.more is not None or bool(size and len(batch) == size)
+    size = int(doc["batchSize"]) if doc.get("batchSize") else None
+    batch = cursor.take(size, BATCH_BYTES)
+    is_open = cursor.is_open(batch, size)
     if not is_open:
         cursors.close(cursor.id)
-    fields = {}
-    if op.is_change_stream:
-        fields["postBatchResumeToken"] = cursor.more.token()
-        if cursor.more.ended:
-            cursors.close(cursor.id)
-            is_open = False
+    _keep_limit(op, cursor)
+    fields = {"postBatchResumeToken": cursor.more.token(batch, bool(cursor.documents))} if cursor.is_change_stream else {}
     return {"cursor": {"nextBatch": batch, **fields, "id": cursor.id if is_open else Int64(0), "ns": cursor.namespace}}
 
 
@@ -247,6 +248,20 @@ def _may(op, cursor):
     if cursor.transaction is not op.transaction:
         code = 50739 if cursor.transaction is None else 50740 if op.transaction is None else 50741
         raise CommandError(code, f"Cannot run getMore on cursor {number}, which was created in another transaction")
+
+
+async def _fill(op, cursor):
+    """Sees to it that a cursor has what the next batch takes, or raises what ends the cursor."""
+    if cursor.killed:
+        raise cursor.killed
+    injected = op.member.fail_points.hit_place("failGetMoreAfterCursorCheckout")
+    if injected is not None and "errorCode" in injected:
+        raise CommandError(int(injected["errorCode"]), "Hit the 'failGetMoreAfterCursorCheckout' fail point")
+    if cursor.seconds_left is not None:
+        op.limit(cursor.seconds_left)
+    await _wait_for_data(op, cursor)
+    if cursor.killed:
+        raise cursor.killed
 
 
 async def _wait_for_data(op, cursor):
@@ -316,7 +331,7 @@ async def aggregate(op):
     namespace = f"{op.database}.{target}" if isinstance(target, str) else f"{op.database}.$cmd.aggregate"
     if first == "$changeStream":
         stream = change_streams.open_stream(op, stages)
-        return first_batch(op, namespace, stream(), batch_size, more=stream, await_data=True, postBatchResumeToken=stream.token())
+        return first_batch(op, namespace, stream(), batch_size, more=stream, await_data=True)
     seen = Seen(op)
     if first in ("$currentOp", "$listLocalSessions", "$documents"):
         documents, stages = ([] if first != "$documents" else stages[0]["$documents"]), stages[1:]
@@ -345,7 +360,9 @@ def _written(op, name, spec, documents):
     database, collection = (op.database, target) if isinstance(target, str) else (target["db"], target["coll"])
     namespace = f"{database}.{collection}"
     if name == "$out":
-        member.commit([("c", {"drop": namespace}), ("c", {"create": namespace})], op)
+        old = member.store.find(namespace)
+        dropped = [("c", {"drop": namespace, "identity": old.identity})] if old else []
+        member.commit([*dropped, ("c", {"create": namespace, "options": {}, "identity": new_identity()})], op)
     known = member.store.documents(namespace)
     operations = [("u" if sort_key(one["_id"]) in known else "i", namespace, one) for one in documents]
     if operations:

@@ -108,7 +108,10 @@ async def kill_op(op):
 
 @command("configureFailPoint")
 async def configure_fail_point(op):
-    op.member.fail_points.configure(op.doc["configureFailPoint"], op.doc["mode"], op.doc.get("data"))
+    name, mode = op.doc["configureFailPoint"], op.doc["mode"]
+    if name == "stopReplProducer":
+        op.member.hold = mode != "off"
+    op.member.fail_points.configure(name, mode, op.doc.get("data"))
     return {}
 
 
@@ -187,12 +190,6 @@ async def is_db_grid(op):
     if op.member.kind != "mongos":
         raise CommandError(59, "no such command: 'isdbgrid'")
     return {"isdbgrid": 1, "hostname": op.member.address}
-
-
-@command("explain", needs=READ)
-async def explain(op):
-    return {"queryPlanner": {"plannerVersion": 1, "namespace": f"{op.database}.{next(iter(op.doc['explain'].values()))}",
-                             "winningPlan": {"stage": "COLLSCAN"}}, "serverInfo": {"host": op.member.address}}
 
 
 @command("mapReduce", "mapreduce", needs=READ)

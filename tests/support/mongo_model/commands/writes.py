@@ -2,6 +2,7 @@
 
 import asyncio
 
+import bson
 from bson import ObjectId
 
 from support.mongo_model.errors import CommandError, DropConnection, Locked
@@ -16,6 +17,7 @@ from support.mongo_model.values import same, sort_key
 FATAL = {50, 91, 112, 246, 251, 10107, 11600, 11602, 24}
 NO_ELECTION = ObjectId("0" * 24)
 INSERT_GROUP = 64
+DOCUMENT_MAX = 16 * 1024 * 1024
 WRITABLE = {"transaction": True, "retryable": True, "concern": True}
 
 
@@ -44,7 +46,7 @@ def write(op, operations, statement=None, outcome=None, replacement=False):
 
 def failing(op, statement):
     """A statement under the fail point of retryable writes: refused before it commits, or cut off after."""
-    point = op.member.fail_points.hit_write() if op.retryable else None
+    point = op.member.fail_points.hit_place("onPrimaryTransactionalWrite") if op.retryable else None
     if point is None:
         return statement()
     code = point.get("failBeforeCommitExceptionCode")
@@ -133,6 +135,8 @@ def _unfit(op, document):
         return CommandError(2, "Document can't have $ prefixed field names")
     if isinstance(document.get("_id"), list):
         return CommandError(2, "The '_id' value cannot be of type array")
+    if op.request.size > DOCUMENT_MAX and (size := len(bson.encode(document))) > DOCUMENT_MAX:
+        return CommandError(10334, f"object to insert too large. size in bytes: {size}, max size: {DOCUMENT_MAX}")
     return None
 
 
