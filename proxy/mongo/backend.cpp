@@ -17,7 +17,7 @@ Task<std::string> Backend::read_frame(std::size_t& length) {
   std::size_t want = wire::header_size;
   length = 0;
   for (;;) {
-    const auto data = in_.data();
+    const auto data = in_->data();
     if (length == 0 && data.size() >= wire::header_size) {
       wire::Header header;
       const auto error = wire::parse_header(data, header);
@@ -27,7 +27,7 @@ Task<std::string> Backend::read_frame(std::size_t& length) {
       length = want = header.length;
     }
     if (length > 0 && data.size() >= length) co_return std::string();
-    const auto [error, size] = co_await stream_->read(in_, want);
+    const auto [error, size] = co_await stream_->read(*in_, want);
     if (error) co_return error == asio::error::eof ? "the server closed the connection" : error.message();
   }
 }
@@ -53,7 +53,7 @@ Task<Backend::Exchange> Backend::exchange(std::string_view request) {
   }
   held_ = length;
   last_answer = std::chrono::steady_clock::now();
-  done.frame = in_.data().substr(0, length);
+  done.frame = in_->data().substr(0, length);
   wire::Header asked, answered;
   if (wire::parse_header(done.frame, answered) == wire::FrameError::compressed) {
     if (const auto wrong = wire::decompress(done.frame, unpacked_); wrong != wire::FrameError::none) {
@@ -66,11 +66,16 @@ Task<Backend::Exchange> Backend::exchange(std::string_view request) {
   const bool related = wire::parse_header(request, asked) == wire::FrameError::none &&
                        wire::parse_header(done.frame, answered) == wire::FrameError::none &&
                        asked.request_id == answered.response_to;
-  if (!related || in_.data().size() != length) {
+  if (!related || in_->data().size() != length) {
     sound_ = false;
     done.error = "the server sent a reply to another request";
   }
   co_return done;
+}
+
+Backend::Reply Backend::take_reply() {
+  held_ = 0;
+  return {std::exchange(in_, std::make_unique<ReadBuffer>(pool_)), std::exchange(unpacked_, {})};
 }
 
 Task<std::optional<std::string>> Backend::run(std::string body) {
@@ -109,7 +114,7 @@ Task<std::optional<wire::Build>> Backend::build(SteadyTime deadline) {
 }
 
 bool Backend::is_quiet() {
-  if (!sound_ || !stream_->is_open() || in_.data().size() != held_) return false;
+  if (!sound_ || !stream_->is_open() || in_->data().size() != held_) return false;
   char byte = 0;
   const auto found = ::recv(stream_->socket().native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
   if (found < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return true;

@@ -31,7 +31,8 @@ struct BackendSettings {
 
 class Backend {
  public:
-  Backend(std::unique_ptr<Stream> stream, BufferPool& pool) : stream_(std::move(stream)), in_(pool) {}
+  Backend(std::unique_ptr<Stream> stream, BufferPool& pool)
+      : stream_(std::move(stream)), pool_(pool), in_(std::make_unique<ReadBuffer>(pool)) {}
 
   struct Opened {
     std::unique_ptr<Backend> backend;  // none on failure
@@ -59,9 +60,17 @@ class Backend {
 
   /// Lets go of the last reply, and of its memory.
   void rest() {
-    in_.consume(std::exchange(held_, 0));
+    in_->consume(std::exchange(held_, 0));
     unpacked_ = std::string();
   }
+  /// The last reply, apart from its connection.
+  struct Reply {
+    std::unique_ptr<ReadBuffer> bytes;
+    std::string unpacked;  // where it came compressed
+    [[nodiscard]] std::string_view frame() const { return unpacked.empty() ? bytes->data() : std::string_view(unpacked); }
+  };
+  /// After an exchange that gave one: it can be passed on while the connection is used again.
+  [[nodiscard]] Reply take_reply();
   /// Nothing has come that nobody asked for, not even an end. Costs a system call.
   [[nodiscard]] bool is_quiet();
   /// It can be used again.
@@ -81,7 +90,8 @@ class Backend {
   void negotiate(const config::MongoUri& uri, const wire::MemberHello& hello);
 
   std::unique_ptr<Stream> stream_;
-  ReadBuffer in_;
+  BufferPool& pool_;
+  std::unique_ptr<ReadBuffer> in_;
   std::size_t held_ = 0;  // of in_: the reply that was given out last
   std::int32_t last_request_ = 0;
   bool sound_ = true;

@@ -32,7 +32,6 @@ struct Session::Run {
   OperationMachine machine;
   Lease lease;
   std::string rewritten;     // what is sent instead of the frame
-  std::string_view reply;    // the whole message, in the lease's buffer
   bool login_refused = false, unreachable = false;  // some member
   std::vector<std::size_t> failed;  // members that this read has been tried at
   Numbering::Fate fate = Numbering::Fate::unknown;  // by its reply, where that is believed
@@ -99,13 +98,15 @@ Task<bool> Session::perform(const wire::Message& request, std::string_view frame
     trial.fate = run.fate;
     const bool refused = trial.numbered && trial.fate == Numbering::Fate::refused;
     const bool answers = !refused && (request.flags & wire::flag::more_to_come) == 0;
+    const auto reply = run.lease->take_reply();
+    // A client may take its time to read, or never do so: others have the connection meanwhile.
+    context.pool.is_shared() ? run.lease.release() : keep(std::move(run.lease));
     bool goes_on = true;
     if (answers && forward->body) {
       goes_on = co_await answer(request, std::move(*forward->body));
     } else if (answers) {
-      goes_on = co_await write(run.reply);
+      goes_on = co_await write(reply.frame());
     }
-    if (!context.pool.is_shared()) keep(std::move(run.lease));
     co_return goes_on;
   }
   if (run.login_refused && run.machine.may_begin_anew()) {
@@ -257,7 +258,6 @@ Task<OperationStep> Session::send(Run& run, Send step) {
     run.lease->close();
     co_return lost(error == wire::FrameError::none ? "the server streams what nobody asked for" : wire::sentence_of(error));
   }
-  run.reply = done.frame;
   const auto reply = wire::read_reply(message.body);
   run.fate = Numbering::fate_of(reply);
   const auto present = context_->upstream.ready_endpoint(Wish::primary);

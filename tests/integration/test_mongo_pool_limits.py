@@ -48,8 +48,11 @@ def occupied(model, proxy, milliseconds):
 
 
 def write_request():
-    body = bson.encode({"update": "things", "updates": [{"q": {"_id": "warm"}, "u": {"$inc": {"n": 1}}}], "$db": "test"})
-    content = struct.pack("<IB", 0, 0) + body
+    return request({"update": "things", "updates": [{"q": {"_id": "warm"}, "u": {"$inc": {"n": 1}}}], "$db": "test"})
+
+
+def request(command):
+    content = struct.pack("<IB", 0, 0) + bson.encode(command)
     return struct.pack("<iiii", 16 + len(content), 1, 0, 2013) + content
 
 
@@ -64,6 +67,17 @@ def test_one_that_finds_no_connection_in_time_is_told_so(model, start_holdfast):
         assert 0.4 < time.monotonic() - begun < 4
         assert read.result()["n"] == 0
         assert late.collection.update_one({"_id": "warm"}, {"$inc": {"n": 1}}).modified_count == 1
+
+
+def test_one_that_does_not_read_its_answer_keeps_no_connection_from_others(model, start_holdfast):
+    proxy = start(start_holdfast, model, hold="2s", pool_max=1)
+    with closing(WatchedClient(proxy.port)) as other, socket.create_connection(("127.0.0.1", proxy.port)) as lazy:
+        other.collection.insert_many([{"_id": number, "text": "x" * 1_000_000} for number in range(14)])  # more than sockets hold
+        lazy.sendall(request({"find": "things", "$db": "test"}))
+        assert lazy.recv(1, socket.MSG_PEEK), "its answer has come"
+        for _ in range(3):
+            assert other.client.test.others.find_one() is None
+        other.saw_nothing()
 
 
 def test_one_that_leaves_while_it_waits_is_forgotten_at_once(model, start_holdfast):
