@@ -76,6 +76,7 @@ std::optional<Finding> effect_of(const TreeNode& node, bool alone) {
   if ((type == "PrepareStmt" || type == "DeallocateStmt") && !alone) {
     return Finding{"unconfirmed_state", "a PREPARE or DEALLOCATE among other statements"};
   }
+  if (type == "ExecuteStmt") return Finding{"unconfirmed_state", "an EXECUTE within a longer statement"};
   if (type == "DeclareCursorStmt" && (node.number("options") & cursor_with_hold) != 0) {
     return Finding{"cursor", "a cursor WITH HOLD"};
   }
