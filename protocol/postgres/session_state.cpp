@@ -80,6 +80,8 @@ std::string array_literal(const std::set<std::string>& elements) {
   return out + '}';
 }
 
+}  // namespace
+
 std::string quote_identifier(std::string_view name) {
   std::string out = "\"";
   for (const char c : name) {
@@ -88,8 +90,6 @@ std::string quote_identifier(std::string_view name) {
   }
   return out + '"';
 }
-
-}  // namespace
 
 StateEffect SessionState::on_completed(std::string_view text, const TextScan& scan, std::string_view tag,
                                        Where where) {

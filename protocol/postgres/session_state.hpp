@@ -37,6 +37,9 @@ enum class StateEffect {
   snapshot_judged,     // the same, for it may have; where no snapshot comes to pass, its text is kept and can be judged
 };
 
+/// As SQL writes it, whatever is in it.
+[[nodiscard]] std::string quote_identifier(std::string_view name);
+
 class SessionState {
  public:
   /// `login` is the user that the session logged in as.

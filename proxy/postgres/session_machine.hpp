@@ -176,6 +176,8 @@ class SessionMachine {
   Pass on_query(std::string_view message, std::string_view body);
   Pass on_parse(std::string_view message, std::string_view body);
   Pass on_bind(std::string_view body);
+  Pass on_bind_of_sql(const pg::BindMessage& bind);
+  void push_bind(std::string_view portal, pg::StatementId id);
   Pass on_function_call(std::string_view body);
   Pass on_describe(std::string_view body);
   Pass on_execute(std::string_view body);

@@ -217,6 +217,7 @@ SessionMachine::Pass SessionMachine::on_query(std::string_view message, std::str
   statements_.drop_name({});
   ++statistics_.statements;
   push(pg::RequestKind::query, id);
+  statements_[id].born = tracker_.last_number();
   if (two_phase_) note_two_phase_sent(id);
   return Pass::forward;
 }
@@ -269,18 +270,35 @@ SessionMachine::Pass SessionMachine::on_bind(std::string_view body) {
     if (const auto pass = before_two_phase(front::bind, id)) return *pass;
   }
   if (!ensure_parsed(bind->statement)) return Pass::inject;
+  if (id == pg::no_statement && !session_.prepared(std::string(bind->statement)).empty()) return on_bind_of_sql(*bind);
   if (id != pg::no_statement && statements_[id].scan.calls_set_config) {
     for (const auto value : pg::bind_values(body)) session_.note_setting_name(value);
   }
   statements_.hold(id);
-  if (bind->portal.empty()) {
+  push_bind(bind->portal, id);
+  return Pass::forward;
+}
+
+/// A statement that SQL has prepared: its portal runs what an EXECUTE of it would.
+SessionMachine::Pass SessionMachine::on_bind_of_sql(const pg::BindMessage& bind) {
+  const auto text = "EXECUTE " + pg::quote_identifier(bind.statement);
+  std::string message;
+  pg::write_query(message, text);
+  const auto id = statements_.add_query(message, text);
+  push_bind(bind.portal, id);
+  statements_[id].born = tracker_.last_number();
+  return Pass::forward;
+}
+
+/// Takes over the caller's reference to what the portal runs.
+void SessionMachine::push_bind(std::string_view portal, pg::StatementId id) {
+  if (portal.empty()) {
     statements_.release(std::exchange(unnamed_portal_, id));
   } else {
-    const auto [at, inserted] = portals_.try_emplace(std::string(bind->portal), id);
+    const auto [at, inserted] = portals_.try_emplace(std::string(portal), id);
     if (!inserted) statements_.release(std::exchange(at->second, id));
   }
   push(pg::RequestKind::bind);
-  return Pass::forward;
 }
 
 SessionMachine::Pass SessionMachine::on_function_call(std::string_view body) {

@@ -247,12 +247,16 @@ TEST(snapshot, is_taken_after_a_portal_that_its_client_did_not_run_to_its_end) {
 
 TEST(snapshot, is_due_after_a_portal_of_what_sql_has_prepared) {
   SessionScript script;
-  script.client_sends(query("PREPARE p AS SELECT a FROM t"));
+  script.client_sends(query("PREPARE p AS SELECT pg_advisory_lock(1)"));
   script.server_sends(complete("PREPARE") + ready('I'));
+  script.snapshot();
+  script.server_sends(snapshot_replies(row({"prepared", "p", "PREPARE p AS SELECT pg_advisory_lock(1)"})));
   EXPECT_FALSE(script.machine.snapshot_due());
+  script.to_server();
   script.client_sends(bind("p") + execute() + sync());
+  script.expect_to_server("B E S");
   script.server_sends(bound + row({""}) + complete("SELECT 1") + ready('I'));
-  EXPECT_TRUE(script.machine.snapshot_due());
+  script.expect_to_server(snapshot_requests);
 }
 
 TEST(snapshot, is_due_after_a_function_call_unless_it_is_about_a_large_object) {
