@@ -371,6 +371,10 @@ std::vector<RestoreItem> SessionState::restore_items() const {
   }
   if (!authorization_.empty()) set_config(RestoreItem::Kind::identity, "session_authorization", authorization_);
   if (!role_.empty()) set_config(RestoreItem::Kind::identity, "role", role_);
+  // As whom each was prepared is not known: what the login may not see is prepared as the role, and what is there already fails.
+  if (!authorization_.empty() || (!role_.empty() && role_ != "none")) {
+    for (const auto& [name, text] : prepared_) items.push_back({RestoreItem::Kind::prepared, name, text, {}});
+  }
   return items;
 }
 

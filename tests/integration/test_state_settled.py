@@ -123,6 +123,17 @@ def test_a_bind_longer_than_the_buffer_finds_its_statement(server, proxy):
     assert reply.rows == [("100000",)], reply
 
 
+def test_what_only_the_role_may_see_is_prepared_again(server, proxy):
+    server.query("""DROP ROLE IF EXISTS visitor; CREATE ROLE visitor LOGIN NOINHERIT; GRANT tenant TO visitor;
+                    CREATE SCHEMA IF NOT EXISTS secret; CREATE TABLE IF NOT EXISTS secret.word (word text);
+                    GRANT USAGE ON SCHEMA secret TO tenant; GRANT SELECT ON secret.word TO tenant""")
+    client = proxy.wire(user="visitor")
+    say(client, ["PREPARE early AS SELECT 'early'", "SET ROLE tenant", "PREPARE late AS SELECT count(*) FROM secret.word"])
+    server.restart("kill9_all")
+    assert client.value("EXECUTE late") == "0"
+    assert client.value("EXECUTE early") == "early"
+
+
 def test_a_setting_is_restored_in_the_encoding_that_it_was_written_in(server, proxy):
     client = proxy.wire(client_encoding="LATIN1")
     say(client, ["SET client_encoding = 'UTF8'", "SET app.tenant = 'café'"])

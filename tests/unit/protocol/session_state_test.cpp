@@ -235,6 +235,15 @@ TEST_F(SessionStateTest, prepared_statements_of_sql_are_prepared_again_until_the
   EXPECT_TRUE(items().empty());
 }
 
+TEST_F(SessionStateTest, what_sql_prepared_is_tried_as_the_login_and_as_the_role) {
+  state.begin_snapshot();
+  state.on_snapshot_row("prepared", "one", "PREPARE one AS SELECT 1");
+  state.on_snapshot_row("role", "", "writer");
+  state.end_snapshot();
+  EXPECT_EQ(items(), (Lines{"PREPARE one AS SELECT 1", "SELECT pg_catalog.set_config($1, $2, false) <role> <writer>",
+                            "PREPARE one AS SELECT 1"}));
+}
+
 TEST_F(SessionStateTest, libraries_come_before_settings) {
   run("SET work_mem = '8MB'", "SET");
   run("LOAD 'auto_explain'", "LOAD");
