@@ -344,8 +344,8 @@ void SessionMachine::take_back(const pg::Request& request) {
 SessionMachine::Pass SessionMachine::on_server_notice(std::string_view message, std::string_view body) {
   const auto fields = pg::parse_error(body);
   if (fields && fields->severity == "WARNING" && (fields->code == "57P01" || fields->code == "57P02")) {
-    held_notice_.assign(message);
     commit_warned_ = true;
+    if (!catching_up()) held_notice_.assign(message);  // else the client has had it, and may be in the middle of a message
     return Pass::drop;
   }
   return catching_up() ? Pass::drop : Pass::forward;

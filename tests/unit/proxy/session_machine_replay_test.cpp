@@ -281,6 +281,20 @@ TEST(replay, completes_a_message_that_the_client_holds_a_part_of) {
   }() + complete("SELECT 1") + ready('I'));
 }
 
+TEST(replay, puts_no_warning_into_a_message_that_the_client_holds_a_part_of) {
+  SessionOptions options = with_replay();
+  options.message_buffer = 64;
+  SessionScript script(options);
+  const auto long_row = row({std::string(500, 'y')});
+  script.client_sends(query("SELECT a FROM t"));
+  script.server_sends(long_row.substr(0, 200));
+  script.to_client();
+  script.server_closes();
+  ASSERT_TRUE(script.attach());
+  script.server_sends(notice("WARNING", "57P01", "raised by a function") + long_row + complete("SELECT 1") + ready('I'));
+  EXPECT_EQ(script.to_client(), long_row.substr(200) + complete("SELECT 1") + ready('I'));
+}
+
 TEST(replay, of_another_message_than_the_client_holds_a_part_of_closes_without_a_word) {
   SessionOptions options = with_replay();
   options.message_buffer = 64;
