@@ -251,7 +251,8 @@ std::string_view SessionState::snapshot_query() {
          " UNION ALL SELECT 'temporary', relname::pg_catalog.text, '' FROM pg_catalog.pg_class"
          " WHERE relnamespace OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema()"
          " AND relkind OPERATOR(pg_catalog.<>) 'i'"
-         " UNION ALL SELECT 'temporary object', pg_catalog.pg_describe_object(classid, objid, objsubid), '' FROM pg_catalog.pg_depend"
+         " UNION ALL SELECT 'temporary object', pg_catalog.regexp_replace(pg_catalog.pg_describe_object(classid, objid, objsubid),"
+         " '[^[:ascii:]]', '_', 'g'), '' FROM pg_catalog.pg_depend"
          " WHERE refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_namespace'::pg_catalog.regclass::pg_catalog.oid"
          " AND refobjid OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema()"
          " AND classid OPERATOR(pg_catalog.<>) 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid"
@@ -263,10 +264,12 @@ std::string_view SessionState::snapshot_query() {
          " WHERE pg_catalog.current_setting(n, true) IS NOT NULL"
          // One that an extension has declared is among the settings, if it was set here.
          " AND n OPERATOR(pg_catalog.<>) ALL (ARRAY(SELECT pg_catalog.lower(name) FROM pg_catalog.pg_settings))"
-         // An SQL body in the form of the standard (version 14) is not in prosrc.
-         " UNION ALL SELECT 'body', p.proname::pg_catalog.text, CASE WHEN p.prosrc OPERATOR(pg_catalog.=) ''::pg_catalog.text"
-         " THEN pg_catalog.pg_get_functiondef(p.oid) ELSE p.prosrc END FROM pg_catalog.pg_proc p, pg_catalog.pg_language l"
-         " WHERE p.proname OPERATOR(pg_catalog.=) ANY ($2::pg_catalog.name[]) AND l.oid OPERATOR(pg_catalog.=) p.prolang"
+         // An SQL body in the form of the standard (version 14) is not in prosrc. The client's encoding may not have all that is in it.
+         " UNION ALL SELECT 'body', p.proname::pg_catalog.text, CASE WHEN pg_catalog.current_setting('client_encoding')"
+         " OPERATOR(pg_catalog.=) ANY (ARRAY['UTF8', 'SQL_ASCII', pg_catalog.current_setting('server_encoding')]) THEN b.body"
+         " ELSE pg_catalog.regexp_replace(b.body, '[^[:ascii:]]', '_', 'g') END FROM pg_catalog.pg_proc p, pg_catalog.pg_language l,"
+         " LATERAL (SELECT CASE WHEN p.prosrc OPERATOR(pg_catalog.=) ''::pg_catalog.text THEN pg_catalog.pg_get_functiondef(p.oid)"
+         " ELSE p.prosrc END) AS b(body) WHERE p.proname OPERATOR(pg_catalog.=) ANY ($2::pg_catalog.name[]) AND l.oid OPERATOR(pg_catalog.=) p.prolang"
          " AND p.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid AND p.prokind OPERATOR(pg_catalog.<>) 'a'::pg_catalog.\"char\""
          " AND l.lanname OPERATOR(pg_catalog.<>) ALL (ARRAY['c', 'internal']::pg_catalog.name[])";
 }
