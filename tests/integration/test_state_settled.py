@@ -123,6 +123,20 @@ def test_a_function_that_the_client_could_not_read_is_judged(server, proxy):
     assert client.value("SELECT harmless()") == "x"
 
 
+def test_a_catalog_that_cannot_be_read_ends_the_session_and_not_after_a_long_time(server, proxy):
+    server.query("CREATE OR REPLACE FUNCTION harmless() RETURNS text LANGUAGE sql AS $$ SELECT 'x' $$")
+    client = proxy.wire()
+    say(client, ["SELECT harmless()"])
+    server.query("REVOKE SELECT ON pg_catalog.pg_proc FROM PUBLIC")
+    try:
+        server.restart("kill9_all")
+        client.try_send(wire.query("SELECT harmless()"))
+        reply = client.reply(deadline=20)
+        assert reply.closed and reply.error.code == "57P01", reply
+    finally:
+        server.query("GRANT SELECT ON pg_catalog.pg_proc TO PUBLIC")
+
+
 @pytest.mark.versions
 def test_a_bind_longer_than_the_buffer_finds_its_statement(server, proxy):
     client = proxy.wire()
