@@ -275,7 +275,7 @@ SessionMachine::Pass SessionMachine::on_bind(std::string_view body) {
     for (const auto value : pg::bind_values(body)) session_.note_setting_name(value);
   }
   statements_.hold(id);
-  push_bind(bind->portal, id);
+  push_bind(bind->portal, id != pg::no_statement ? id : statements_.add_without_text());  // not known here: of what a longer text prepared
   return Pass::forward;
 }
 

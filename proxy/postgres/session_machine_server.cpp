@@ -175,10 +175,7 @@ void SessionMachine::forget_segment() {
 void SessionMachine::on_completed(const pg::Request& request, std::string_view tag) {
   if (request.owner != pg::Owner::client) return;
   segment_notes_.gave = true;
-  if (request.statement == pg::no_statement) {
-    session_.on_completed_without_text();  // a portal of a statement that SQL has prepared, or of a cursor
-    return;
-  }
+  if (request.statement == pg::no_statement) return;  // a portal that is a cursor's: its DECLARE was recorded
   const auto& statement = statements_[request.statement];
   if (tag == "COMMIT" || tag == "ROLLBACK") segment_notes_.chained = segment_notes_.chained || names_chain(statement.text());
   // After COMMIT AND CHAIN, or COMMIT and BEGIN in one text, no ReadyForQuery tells that a transaction has ended.

@@ -259,6 +259,18 @@ TEST(snapshot, is_due_after_a_portal_of_what_sql_has_prepared) {
   script.expect_to_server(snapshot_requests);
 }
 
+TEST(snapshot, is_due_after_a_portal_of_what_nobody_knows_but_not_of_a_cursor) {
+  SessionScript script;
+  script.client_sends(query("BEGIN") + query("DECLARE c CURSOR FOR SELECT a FROM t"));
+  script.server_sends(complete("BEGIN") + ready('T') + complete("DECLARE CURSOR") + ready('T'));
+  script.client_sends(execute("c", 1) + sync());
+  script.server_sends(row({""}) + message('s') + ready('T'));
+  EXPECT_FALSE(script.machine.session().pin());
+  script.client_sends(bind("unheard_of") + execute() + sync());
+  script.server_sends(bound + row({""}) + complete("SELECT 1") + ready('T'));
+  EXPECT_TRUE(script.machine.session().pin());
+}
+
 TEST(snapshot, is_due_after_a_function_call_unless_it_is_about_a_large_object) {
   const auto call = [](std::int32_t oid) {
     std::string out;
