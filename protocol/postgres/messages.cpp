@@ -132,6 +132,23 @@ std::optional<BindMessage> parse_bind(std::string_view body) {
   return message;
 }
 
+std::vector<std::string_view> bind_values(std::string_view body) {
+  Reader reader(body);
+  static_cast<void>(reader.cstring());
+  static_cast<void>(reader.cstring());
+  for (auto formats = static_cast<std::uint16_t>(reader.i16()); formats > 0; --formats) static_cast<void>(reader.i16());
+  std::vector<std::string_view> values;
+  for (auto count = static_cast<std::uint16_t>(reader.i16()); count > 0; --count) {
+    const auto length = reader.i32();
+    if (reader.failed()) break;
+    if (length < 0) continue;
+    const auto value = reader.take(static_cast<std::size_t>(length));
+    if (reader.failed()) break;
+    values.push_back(value);
+  }
+  return values;
+}
+
 std::optional<TargetMessage> parse_target(std::string_view body) {
   Reader reader(body);
   TargetMessage message;

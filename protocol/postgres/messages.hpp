@@ -83,6 +83,8 @@ struct BindMessage {
   std::string_view portal, statement;
 };
 [[nodiscard]] std::optional<BindMessage> parse_bind(std::string_view body);
+/// The values of a Bind as they were sent, without the NULL ones; as many as are there where it was cut.
+[[nodiscard]] std::vector<std::string_view> bind_values(std::string_view body);
 struct TargetMessage {
   char kind = 0;  // S statement, P portal
   std::string_view name;

@@ -29,7 +29,10 @@ bool ReplyTracker::push(const Request& request) {
 bool ReplyTracker::push_again(const Request& request) {
   if (request.kind == RequestKind::sync) {
     // A server that reads COPY data ignores Sync until the copy ends.
-    if (copy_in_) return false;
+    if (copy_in_) {
+      ++ignored_syncs_;
+      return false;
+    }
     segment_open_ = client_segment_open_ = false;
     skip_to_sync_ = false;
     requests_.push(request);
@@ -58,6 +61,8 @@ void ReplyTracker::pop_front() {
 void ReplyTracker::begin_copy_in() {
   // Sync messages already sent are ignored by the server until the copy ends; copy_end marks that in the queue.
   copy_in_ = true;
+  ignored_syncs_ = 0;
+  ignored_sync_ = 0;
   std::size_t keep = 1;
   bool in_copy = true;
   const auto size = requests_.size();
@@ -67,11 +72,24 @@ void ReplyTracker::begin_copy_in() {
       in_copy = false;
       continue;
     }
-    if (in_copy && requests_[i].kind == RequestKind::sync) continue;
+    if (in_copy && requests_[i].kind == RequestKind::sync) {
+      ++ignored_syncs_;
+      ignored_sync_ = requests_[i].number;
+      continue;
+    }
     requests_[keep++] = requests_[i];
   }
   while (requests_.size() > keep) requests_.pop_back();
   if (requests_.front().kind == RequestKind::execute) segment_open_ = client_segment_open_ = requests_.back().kind != RequestKind::sync;
+}
+
+/// Nothing else can have this ReadyForQuery: a Query has it only behind an answer.
+bool ReplyTracker::answers_ignored_sync() const {
+  if (ignored_syncs_ == 0) return false;
+  if (requests_.empty()) return true;
+  const auto& front = requests_[0];
+  if (front.kind == RequestKind::query) return !front.completed_part && !failed_;
+  return front.kind != RequestKind::sync && front.kind != RequestKind::function_call;
 }
 
 Reply ReplyTracker::on_reply(char type) {
@@ -81,6 +99,16 @@ Reply ReplyTracker::on_reply(char type) {
     reply.request = requests_.front();
     pop_front();
   };
+  if (type == backend::ready_for_query && answers_ignored_sync()) {
+    --ignored_syncs_;
+    if (requests_.empty()) segment_open_ = client_segment_open_ = skip_to_sync_ = false;
+    failed_ = false;
+    reply.ready = reply.finished = true;
+    reply.request.kind = RequestKind::sync;
+    reply.request.number = ignored_sync_;
+    return reply;
+  }
+  if (type != backend::ready_for_query) ignored_syncs_ = 0;  // what stands behind them is answered, or the copy has ended well
   if (requests_.empty()) {
     reply.expected = false;
     return reply;
@@ -166,6 +194,7 @@ Owner ReplyTracker::on_error(std::vector<Request>& skipped) {
 void ReplyTracker::reset() {
   requests_.clear();
   segment_open_ = client_segment_open_ = copy_in_ = skip_to_sync_ = failed_ = false;
+  ignored_syncs_ = 0;
 }
 
 void ReplyTracker::unwind(const Mark& mark, std::vector<Request>& undone) {
@@ -177,6 +206,7 @@ void ReplyTracker::unwind(const Mark& mark, std::vector<Request>& undone) {
   client_segment_open_ = mark.client_segment_open;
   copy_in_ = mark.copy_in;
   skip_to_sync_ = mark.skip;
+  ignored_syncs_ = mark.ignored_syncs;
 }
 
 }  // namespace holdfast::postgres

@@ -105,14 +105,18 @@ class ReplyTracker {
   struct Mark {
     std::uint64_t number = 0;
     bool segment_open = false, client_segment_open = false, copy_in = false, skip = false;
+    std::size_t ignored_syncs = 0;
   };
-  [[nodiscard]] Mark mark() const { return {next_number_, segment_open_, client_segment_open_, copy_in_, skip_to_sync_}; }
+  [[nodiscard]] Mark mark() const {
+    return {next_number_, segment_open_, client_segment_open_, copy_in_, skip_to_sync_, ignored_syncs_};
+  }
   /// Takes back everything pushed since `mark`, newest first, into `undone`. What was sent before it may have been answered since.
   void unwind(const Mark& mark, std::vector<Request>& undone);
 
  private:
   void begin_copy_in();
   void pop_front();
+  [[nodiscard]] bool answers_ignored_sync() const;
 
   RequestQueue requests_;
   std::uint64_t next_number_ = 1;  // 0 is before all
@@ -120,6 +124,9 @@ class ReplyTracker {
   bool copy_in_ = false;
   bool skip_to_sync_ = false;  // the server skips, and the Sync that ends it has not been sent yet
   bool failed_ = false;
+  // Sent in a COPY, which reads over them. Where it fails before it has come to them they are answered.
+  std::size_t ignored_syncs_ = 0;
+  std::uint64_t ignored_sync_ = 0;  // number of the last one that had one
 };
 
 }  // namespace holdfast::postgres

@@ -68,6 +68,7 @@ std::optional<Finding> effect_of(const TreeNode& node, bool alone) {
   if ((type == "PrepareStmt" || type == "DeallocateStmt") && !alone) {
     return Finding{"unconfirmed_state", "a PREPARE or DEALLOCATE among other statements"};
   }
+  if (type == "ExecuteStmt") return Finding{"unconfirmed_state", "an EXECUTE within a longer statement"};
   if (type == "DeclareCursorStmt" && (node.number("options") & cursor_with_hold) != 0) {
     return Finding{"cursor", "a cursor WITH HOLD"};
   }
@@ -215,7 +216,12 @@ std::string_view SessionJudge::catalog_query() {
          " (p.oid OPERATOR(pg_catalog.<) 16384::pg_catalog.oid)::pg_catalog.text,"
          " CASE WHEN p.prokind OPERATOR(pg_catalog.=) 'a'::pg_catalog.\"char\" THEN 'aggregate'"
          " ELSE l.lanname::pg_catalog.text END,"
-         " CASE WHEN p.prokind OPERATOR(pg_catalog.=) 'a'::pg_catalog.\"char\" THEN"
+         // The client's encoding may not have all that is in it: then a backslash stands for it, which is read as a doubt.
+         " CASE WHEN pg_catalog.current_setting('client_encoding') OPERATOR(pg_catalog.=)"
+         " ANY (ARRAY['UTF8', 'SQL_ASCII', pg_catalog.current_setting('server_encoding')]) THEN b.body"
+         " ELSE pg_catalog.regexp_replace(b.body, '[^[:ascii:]]', pg_catalog.repeat(pg_catalog.chr(92), 2), 'g') END"
+         " FROM pg_catalog.pg_proc p, pg_catalog.pg_namespace n, pg_catalog.pg_language l,"
+         " LATERAL (SELECT CASE WHEN p.prokind OPERATOR(pg_catalog.=) 'a'::pg_catalog.\"char\" THEN"
          " (SELECT pg_catalog.string_agg(pg_catalog.quote_ident(m.nspname::pg_catalog.text) OPERATOR(pg_catalog.||) '.'"
          " OPERATOR(pg_catalog.||) pg_catalog.quote_ident(q.proname::pg_catalog.text) OPERATOR(pg_catalog.||) '()', ' ')"
          " FROM pg_catalog.pg_aggregate a, pg_catalog.pg_proc q, pg_catalog.pg_namespace m"
@@ -226,8 +232,7 @@ std::string_view SessionJudge::catalog_query() {
          " a.aggmtransfn::pg_catalog.oid, a.aggminvtransfn::pg_catalog.oid, a.aggmfinalfn::pg_catalog.oid]))"
          " WHEN l.lanname OPERATOR(pg_catalog.=) 'sql'::pg_catalog.name"
          " AND p.prosrc OPERATOR(pg_catalog.=) ''::pg_catalog.text THEN pg_catalog.pg_get_functiondef(p.oid)"
-         " ELSE p.prosrc END"
-         " FROM pg_catalog.pg_proc p, pg_catalog.pg_namespace n, pg_catalog.pg_language l"
+         " ELSE p.prosrc END) AS b(body)"
          " WHERE n.oid OPERATOR(pg_catalog.=) p.pronamespace AND l.oid OPERATOR(pg_catalog.=) p.prolang"
          " AND p.proname::pg_catalog.text OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.text[])";
 }

@@ -12,6 +12,9 @@ constexpr std::size_t shapes_max = 64;
 constexpr std::size_t unconfirmed_text_max = 16 * 1024;  // bytes of one text
 constexpr std::size_t settings_max = 1024;
 constexpr std::size_t prepared_max = 4096;
+constexpr std::size_t functions_max = 4096;
+
+const Pin unnamed_setting{"setting", "a setting whose name did not stand in the statement that made it"};
 
 /// What a snapshot cannot see: a word in a text is enough to take it as used.
 struct Lasting {
@@ -47,6 +50,18 @@ bool names_session_lock(std::string_view text) {
   return false;
 }
 
+bool is_ascii(std::string_view text) {
+  return std::ranges::none_of(text, [](char c) { return (c & 0x80) != 0; });
+}
+
+std::string lower(std::string_view text) {
+  std::string out(text);
+  for (char& c : out) {
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c + 32);
+  }
+  return out;
+}
+
 std::string quote_element(std::string_view element) {
   std::string out = "\"";
   for (const char c : element) {
@@ -55,6 +70,17 @@ std::string quote_element(std::string_view element) {
   }
   return out + '"';
 }
+
+std::string array_literal(const std::set<std::string>& elements) {
+  std::string out = "{";
+  for (const auto& element : elements) {
+    if (out.size() > 1) out += ',';
+    out += quote_element(element);
+  }
+  return out + '}';
+}
+
+}  // namespace
 
 std::string quote_identifier(std::string_view name) {
   std::string out = "\"";
@@ -65,18 +91,16 @@ std::string quote_identifier(std::string_view name) {
   return out + '"';
 }
 
-}  // namespace
-
 StateEffect SessionState::on_completed(std::string_view text, const TextScan& scan, std::string_view tag,
                                        Where where) {
   // What pins the session may just have been given back: then it is as good as any other again.
-  const bool gives_back = tag.starts_with("CLOSE") || tag.starts_with("DROP") || tag.starts_with("DISCARD");
+  const bool gives_back = tag.starts_with("CLOSE") || tag.starts_with("DROP") || tag.starts_with("DISCARD") ||
+                          tag.starts_with("DEALLOCATE");
   const bool free = gives_back && !pins_.empty();
   if (scan.kind == TextClass::harmless) return free ? StateEffect::snapshot_now : StateEffect::none;
-  if (dotted_.size() < settings_max && (scan.calls_set_config || scan.kind == TextClass::constant_set ||
-                                        (scan.kind == TextClass::set_other && !scan.set_local) ||
-                                        scan.kind == TextClass::unknown || scan.kind == TextClass::procedure)) {
-    for (auto& name : dotted_settings(text)) dotted_.insert(std::move(name));
+  if (scan.calls_set_config || scan.kind == TextClass::constant_set || (scan.kind == TextClass::set_other && !scan.set_local) ||
+      scan.kind == TextClass::unknown || scan.kind == TextClass::procedure) {
+    note_settings(text, scan);
   }
   const auto effect = apply(text, scan, tag, where);
   return free && !pins_.empty() ? StateEffect::snapshot_now : effect;
@@ -85,11 +109,14 @@ StateEffect SessionState::on_completed(std::string_view text, const TextScan& sc
 StateEffect SessionState::apply(std::string_view text, const TextScan& scan, std::string_view tag, Where where) {
   const bool known = scan.kind != TextClass::unknown && scan.kind != TextClass::procedure;
   if (scan.may_call && known) remember(text, scan);
-  if (scan.calls_set_config) return StateEffect::snapshot_now;
+  // A PREPARE runs nothing yet: its EXECUTE does.
+  if (scan.calls_set_config && scan.kind != TextClass::prepare) return StateEffect::snapshot_now;
   switch (scan.kind) {
     case TextClass::constant_set: {
       if (tag != "SET") return StateEffect::none;
       auto name = set_target(text);
+      const auto written_in_another = [](const auto& each) { return each.second.is_statement && !is_ascii(each.second.text); };
+      if (name == "client_encoding" && std::ranges::any_of(settings_, written_in_another)) return StateEffect::snapshot_now;
       if (where == Where::in_transaction || !name || settings_.size() >= settings_max) return StateEffect::snapshot_now;
       settings_[*name] = Setting{std::string(text), true};
       return StateEffect::none;
@@ -130,13 +157,62 @@ StateEffect SessionState::apply(std::string_view text, const TextScan& scan, std
       if (!contains_word(text, "hold")) return StateEffect::snapshot_when_idle;
       pins_.push_back({"cursor", "a cursor WITH HOLD"});
       return StateEffect::snapshot_now;
-    case TextClass::execute: return StateEffect::none;  // what it runs was judged as it was prepared: no utility
+    case TextClass::execute: return on_executed(text);
     default: break;
   }
   remember(text, scan);
   const auto named = [text](std::string_view word) { return contains_word(text, word); };
   const bool several = !scan.single_statement && std::ranges::any_of(changing_words, named);
   return several || names_session_lock(text) ? StateEffect::snapshot_judged : StateEffect::snapshot_when_idle;
+}
+
+/// Of custom settings the server tells only by their names.
+void SessionState::note_settings(std::string_view text, const TextScan& scan) {
+  for (const auto& name : dotted_settings(text)) note_setting_name(name);
+  if (scan.calls_set_config && !lasting_pin_ && computes_setting_name(text, ParameterOf::client)) lasting_pin_ = unnamed_setting;
+}
+
+void SessionState::note_setting_name(std::string_view name) {
+  if (!is_dotted_name(name)) return;
+  if (dotted_.size() < settings_max) {
+    dotted_.insert(lower(name));
+  } else if (!lasting_pin_) {
+    lasting_pin_ = Pin{"setting", "more custom settings than can be kept"};
+  }
+}
+
+void SessionState::want_bodies(std::string_view text) {
+  for (auto& name : called_names(text)) {
+    if (looked_.contains(name) || looking_.contains(name)) continue;
+    if (looked_.size() + looking_.size() + wanted_.size() >= functions_max) {
+      if (!lasting_pin_) lasting_pin_ = Pin{"unconfirmed_state", "more functions than can be looked into"};
+      return;
+    }
+    wanted_.insert(std::move(name));
+  }
+}
+
+void SessionState::on_body(std::string_view function, std::string_view body) {
+  for (auto& name : dotted_settings(body)) body_settings_.insert(std::move(name));
+  want_bodies(body);
+  if (!lasting_pin_ && computes_setting_name(body, ParameterOf::function)) {
+    lasting_pin_ = Pin{"setting", "a setting that the function " + std::string(function) + "() may have made, under a name that it is given"};
+  }
+}
+
+StateEffect SessionState::on_executed(std::string_view text) {
+  const auto name = prepared_name(text);
+  const auto found = name ? prepared_.find(*name) : prepared_.end();
+  if (found == prepared_.end()) return on_completed_without_text();
+  const auto scan = scan_text(found->second);
+  note_settings(found->second, scan);
+  if (scan.calls_set_config) {
+    for (const auto& given : dotted_literals(text)) note_setting_name(given);
+  }
+  if (scan.may_call) remember(found->second, scan);
+  if (scan.calls_set_config) return StateEffect::snapshot_now;
+  if (!scan.may_call) return StateEffect::none;
+  return names_session_lock(found->second) ? StateEffect::snapshot_judged : StateEffect::snapshot_when_idle;
 }
 
 void SessionState::remember(std::string_view text, const TextScan& scan) {
@@ -149,6 +225,7 @@ void SessionState::remember(std::string_view text, const TextScan& scan) {
   }
   snapshot_wanted_ = true;
   if (shapes_.contains(scan.shape)) return;
+  want_bodies(text);
   if (shapes_.size() >= shapes_max || text.size() > unconfirmed_text_max) {
     overflowed_ = true;
     return;
@@ -174,25 +251,44 @@ std::string_view SessionState::snapshot_query() {
          " UNION ALL SELECT 'temporary', relname::pg_catalog.text, '' FROM pg_catalog.pg_class"
          " WHERE relnamespace OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema()"
          " AND relkind OPERATOR(pg_catalog.<>) 'i'"
+         " UNION ALL SELECT 'temporary object', pg_catalog.regexp_replace(pg_catalog.pg_describe_object(classid, objid, objsubid),"
+         " '[^[:ascii:]]', '_', 'g'), '' FROM pg_catalog.pg_depend"
+         " WHERE refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_namespace'::pg_catalog.regclass::pg_catalog.oid"
+         " AND refobjid OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema()"
+         " AND classid OPERATOR(pg_catalog.<>) 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid"
+         " UNION ALL SELECT 'prepared', name, statement FROM pg_catalog.pg_prepared_statements WHERE from_sql"
          " UNION ALL SELECT 'role', '', pg_catalog.current_setting('role')"
          " UNION ALL SELECT 'authorization', '', pg_catalog.current_setting('session_authorization')"
          " UNION ALL SELECT 'dotted', n, pg_catalog.current_setting(n, true)"
          " FROM pg_catalog.unnest($1::pg_catalog.text[]) AS n"
-         " WHERE pg_catalog.current_setting(n, true) IS NOT NULL";
+         " WHERE pg_catalog.current_setting(n, true) IS NOT NULL"
+         // One that an extension has declared is among the settings, if it was set here.
+         " AND n OPERATOR(pg_catalog.<>) ALL (ARRAY(SELECT pg_catalog.lower(name) FROM pg_catalog.pg_settings))"
+         // An SQL body in the form of the standard (version 14) is not in prosrc. The client's encoding may not have all that is in it.
+         " UNION ALL SELECT 'body', p.proname::pg_catalog.text, CASE WHEN pg_catalog.current_setting('client_encoding')"
+         " OPERATOR(pg_catalog.=) ANY (ARRAY['UTF8', 'SQL_ASCII', pg_catalog.current_setting('server_encoding')]) THEN b.body"
+         " ELSE pg_catalog.regexp_replace(b.body, '[^[:ascii:]]', '_', 'g') END FROM pg_catalog.pg_proc p, pg_catalog.pg_language l,"
+         " LATERAL (SELECT CASE WHEN p.prosrc OPERATOR(pg_catalog.=) ''::pg_catalog.text THEN pg_catalog.pg_get_functiondef(p.oid)"
+         " ELSE p.prosrc END) AS b(body) WHERE p.proname OPERATOR(pg_catalog.=) ANY ($2::pg_catalog.name[]) AND l.oid OPERATOR(pg_catalog.=) p.prolang"
+         " AND p.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid AND p.prokind OPERATOR(pg_catalog.<>) 'a'::pg_catalog.\"char\""
+         " AND l.lanname OPERATOR(pg_catalog.<>) ALL (ARRAY['c', 'internal']::pg_catalog.name[])";
 }
 
 std::string SessionState::dotted_names() const {
-  std::string out = "{";
-  for (const auto& name : dotted_) {
-    if (out.size() > 1) out += ',';
-    out += quote_element(name);
-  }
-  return out + '}';
+  auto all = dotted_;
+  all.insert(body_settings_.begin(), body_settings_.end());
+  return array_literal(all);
 }
+
+std::string SessionState::wanted_functions() const { return array_literal(looking_); }
 
 void SessionState::begin_snapshot() {
   snapshot_ = Snapshot{};
-  snapshot_wanted_ = false;
+  snapshot_wanted_ = snapshot_incomplete_ = false;
+  asked_ = dotted_;
+  looking_.merge(wanted_);
+  wanted_.clear();
+  settings_asked_ = body_settings_.size();
 }
 
 void SessionState::on_snapshot_row(std::string_view kind, std::string_view name, std::string_view value) {
@@ -206,8 +302,14 @@ void SessionState::on_snapshot_row(std::string_view kind, std::string_view name,
     snapshot_.pins.push_back({"advisory_lock", "a session advisory lock"});
   } else if (kind == "temporary") {
     snapshot_.pins.push_back({"temporary_table", "the temporary relation \"" + std::string(name) + '"'});
+  } else if (kind == "temporary object") {
+    snapshot_.pins.push_back({"temporary_table", "the temporary " + std::string(name)});
+  } else if (kind == "body") {
+    on_body(name, value);
+  } else if (kind == "prepared") {
+    snapshot_.prepared.insert_or_assign(std::string(name), std::string(value));
   } else if (kind == "role") {
-    if (value != "none") snapshot_.role = value;
+    snapshot_.role = value;
   } else if (kind == "authorization") {
     if (value != login_) snapshot_.authorization = value;
   }
@@ -219,9 +321,32 @@ void SessionState::end_snapshot() {
   role_ = std::move(snapshot_.role);
   authorization_ = std::move(snapshot_.authorization);
   pins_ = std::move(snapshot_.pins);
+  take_prepared();
+  take_names();
+  if (snapshot_incomplete_) return;
   unconfirmed_.clear();
   shapes_.clear();
   overflowed_ = false;
+}
+
+/// A name that was asked for in vain is not kept; one of a function's body is, for that is not looked into again.
+void SessionState::take_names() {
+  for (const auto& name : asked_) {
+    if (!settings_.contains(name)) dotted_.erase(name);
+  }
+  asked_.clear();
+  looked_.merge(looking_);
+  looking_.clear();
+  snapshot_incomplete_ = !wanted_.empty() || body_settings_.size() > settings_asked_;
+}
+
+/// The server shows the whole text that a PREPARE stood in: with others in it, it cannot be run again.
+void SessionState::take_prepared() {
+  prepared_ = std::move(snapshot_.prepared);
+  for (const auto& [name, text] : prepared_) {
+    if (scan_text(text).kind == TextClass::prepare && prepared_name(text) == name) continue;
+    pins_.push_back({"unconfirmed_state", "the prepared statement \"" + name + "\", which a longer text made"});
+  }
 }
 
 std::vector<RestoreItem> SessionState::restore_items() const {
@@ -230,12 +355,18 @@ std::vector<RestoreItem> SessionState::restore_items() const {
     items.push_back({kind, name, "SELECT pg_catalog.set_config($1, $2, false)", {name, value}});
   };
   for (const auto& text : loads_) items.push_back({RestoreItem::Kind::load, "LOAD", text, {}});
-  for (const auto& [name, setting] : settings_) {
+  const auto add_setting = [&](const std::string& name, const Setting& setting) {
     if (setting.is_statement) {
       items.push_back({RestoreItem::Kind::setting, name, setting.text, {}});
     } else {
       set_config(RestoreItem::Kind::setting, name, setting.text);
     }
+  };
+  // The others are written in it.
+  const auto encoding = settings_.find("client_encoding");
+  if (encoding != settings_.end()) add_setting(encoding->first, encoding->second);
+  for (const auto& [name, setting] : settings_) {
+    if (name != "client_encoding") add_setting(name, setting);
   }
   for (const auto& [name, text] : prepared_) items.push_back({RestoreItem::Kind::prepared, name, text, {}});
   for (const auto& name : channels_) {
@@ -243,6 +374,10 @@ std::vector<RestoreItem> SessionState::restore_items() const {
   }
   if (!authorization_.empty()) set_config(RestoreItem::Kind::identity, "session_authorization", authorization_);
   if (!role_.empty()) set_config(RestoreItem::Kind::identity, "role", role_);
+  // As whom each was prepared is not known: what the login may not see is prepared as the role, and what is there already fails.
+  if (!authorization_.empty() || (!role_.empty() && role_ != "none")) {
+    for (const auto& [name, text] : prepared_) items.push_back({RestoreItem::Kind::prepared, name, text, {}});
+  }
   return items;
 }
 

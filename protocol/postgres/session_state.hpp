@@ -37,6 +37,9 @@ enum class StateEffect {
   snapshot_judged,     // the same, for it may have; where no snapshot comes to pass, its text is kept and can be judged
 };
 
+/// As SQL writes it, whatever is in it.
+[[nodiscard]] std::string quote_identifier(std::string_view name);
+
 class SessionState {
  public:
   /// `login` is the user that the session logged in as.
@@ -45,17 +48,27 @@ class SessionState {
   /// A statement was completed with `tag`. `in_transaction`: its effect may still be rolled back.
   enum class Where { outside_transaction, in_transaction };
   StateEffect on_completed(std::string_view text, const TextScan& scan, std::string_view tag, Where where);
+  /// An EXECUTE of a statement that SQL has prepared was completed: what that does was done.
+  StateEffect on_executed(std::string_view text);
   /// A statement whose text was too long to be kept was completed.
   StateEffect on_completed_without_text();
 
-  /// The one query of a snapshot; its parameter is dotted_names() as an array literal.
+  /// A value that a set_config of the client's may take for the name of a custom setting.
+  void note_setting_name(std::string_view name);
+
+  /// The one query of a snapshot; its parameters are dotted_names() and wanted_functions() as array literals.
   [[nodiscard]] static std::string_view snapshot_query();
   [[nodiscard]] std::string dotted_names() const;
+  /// Functions whose bodies have not been looked into yet for the names of custom settings.
+  [[nodiscard]] std::string wanted_functions() const;
   /// A snapshot begins: rows follow, then end_snapshot. Nothing changes before that.
   void begin_snapshot();
   /// A row of the snapshot: kind, name, value.
   void on_snapshot_row(std::string_view kind, std::string_view name, std::string_view value);
   void end_snapshot();
+  /// The bodies of functions that it brought name settings and functions that it did not ask for: only another one settles
+  /// what was recorded.
+  [[nodiscard]] bool snapshot_incomplete() const { return snapshot_incomplete_; }
 
   /// Something has been recorded that only a snapshot can settle.
   [[nodiscard]] bool snapshot_wanted() const { return snapshot_wanted_; }
@@ -88,11 +101,17 @@ class SessionState {
   struct Snapshot {
     std::map<std::string, Setting> settings;
     std::set<std::string> channels;
+    std::map<std::string, std::string> prepared;
     std::string role, authorization;
     std::vector<Pin> pins;
   };
 
   void remember(std::string_view text, const TextScan& scan);
+  void note_settings(std::string_view text, const TextScan& scan);
+  void take_prepared();
+  void want_bodies(std::string_view text);
+  void on_body(std::string_view function, std::string_view body);
+  void take_names();
   StateEffect apply(std::string_view text, const TextScan& scan, std::string_view tag, Where where);
 
   std::string login_;
@@ -100,8 +119,12 @@ class SessionState {
   std::set<std::string> channels_;
   std::vector<std::string> loads_;
   std::map<std::string, std::string> prepared_;  // SQL PREPARE: name to text
-  std::string role_, authorization_;             // empty: as at login
-  std::set<std::string> dotted_;                 // custom settings ever named by the client
+  std::string role_, authorization_;             // empty: as at login, or not known; a role of none is "none"
+  std::set<std::string> dotted_;                 // custom settings named by the client, that were set or may have been since
+  std::set<std::string> asked_;                  // those of the snapshot under way
+  std::set<std::string> body_settings_;          // named in the bodies of functions
+  std::size_t settings_asked_ = 0;               // of them, by the snapshot under way
+  std::set<std::string> wanted_, looking_, looked_;  // functions: to be looked into, by the snapshot under way, since ever
   std::vector<Pin> pins_;                        // seen by the last snapshot, or since
   std::optional<Pin> lasting_pin_;               // what no snapshot sees and nothing but DISCARD ALL ends
   std::optional<Pin> life_pin_;
@@ -109,6 +132,7 @@ class SessionState {
   std::set<std::uint64_t> shapes_;
   bool overflowed_ = false;
   bool snapshot_wanted_ = false;
+  bool snapshot_incomplete_ = false;
   Snapshot snapshot_;
 };
 

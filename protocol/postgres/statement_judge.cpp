@@ -72,7 +72,14 @@ bool take(const TreeNode& node, StatementJudgement& out) {
     return out.functions.empty() || builtin_effect(out.functions.back().name) == BuiltinEffect::none;
   }
   if (type == "RangeTableSample") add(out.functions, node.strings("method"));
-  if (type == "A_Expr") add(out.operators, node.strings("name"));
+  if (type == "A_Expr") {
+    const auto name = node.strings("name");
+    add(out.operators, name);
+    // It is written as a word, and made of these.
+    if (!name.empty() && name.back().find("BETWEEN") != std::string::npos) {
+      for (const char* each : {"<", "<=", ">", ">="}) out.operators.push_back({"", each});
+    }
+  }
   if (type == "SubLink") add(out.operators, node.strings("oper_name"));
   if (type == "SortBy") add(out.operators, node.strings("use_op"));
   // Equality that is not written: CASE x WHEN y, JOIN … USING, NATURAL JOIN.

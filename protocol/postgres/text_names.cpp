@@ -1,5 +1,6 @@
 // Reads the one name that a text of a known class is about. Not on the hot path: only for texts that the scan has sorted.
 #include <algorithm>
+#include <utility>
 
 #include "protocol/postgres/text_lexer.hpp"
 #include "protocol/postgres/text_scan.hpp"
@@ -27,6 +28,31 @@ bool is_word(const Token& token, std::string_view word) {
 
 bool is_name(const Token& token) { return token.kind == Token::Kind::word || token.kind == Token::Kind::quoted; }
 
+/// A literal without its quotes and prefix.
+std::string_view literal_body(const Token& token) {
+  auto body = token.text.substr(token.text.find('\'') + 1);
+  if (body.ends_with('\'')) body.remove_suffix(1);
+  return body;
+}
+
+/// A literal may hold SQL that is run later.
+bool may_hold_settings(std::string_view literal) {
+  constexpr std::string_view set = "set";
+  const auto equal = [](char a, char b) { return (a >= 'A' && a <= 'Z' ? a + 32 : a) == b; };
+  return std::search(literal.begin(), literal.end(), set.begin(), set.end(), equal) != literal.end();
+}
+
+std::string without_doubled_quotes(std::string_view literal) {
+  std::string out;
+  for (std::size_t i = 0; i < literal.size(); ++i) {
+    out += literal[i];
+    if (literal[i] == '\'' && i + 1 < literal.size() && literal[i + 1] == '\'') ++i;
+  }
+  return out;
+}
+
+}  // namespace
+
 bool is_dotted_name(std::string_view text) {
   bool part = false, dotted = false;
   for (const char c : text) {
@@ -44,6 +70,8 @@ bool is_dotted_name(std::string_view text) {
   }
   return part && dotted;
 }
+
+namespace {
 
 /// The name after SET [SESSION | LOCAL], dots included; `token` is left at what follows.
 std::string setting_name(TextLexer& lexer, Token& token) {
@@ -66,7 +94,17 @@ void add(std::vector<std::string>& names, std::string name) {
   if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(std::move(name));
 }
 
-void collect_dotted(std::string_view text, bool literals, std::vector<std::string>& names) {
+constexpr int nesting_max = 4;  // of literals that are looked into
+
+bool names_set_config(std::string_view text) {
+  constexpr auto word = word_key("set_config");
+  for (std::size_t i = 0; i + 10 <= text.size(); ++i) {
+    if ((text[i] == 's' || text[i] == 'S') && word_key(text.substr(i, 10)) == word) return true;
+  }
+  return false;
+}
+
+void collect_dotted(std::string_view text, bool literals, std::vector<std::string>& names, int nesting = 0) {
   TextLexer lexer(text);
   Token previous;
   for (Token token = lexer.next(); token.kind != Token::Kind::end;) {
@@ -78,14 +116,16 @@ void collect_dotted(std::string_view text, bool literals, std::vector<std::strin
       continue;
     }
     if (token.kind == Token::Kind::dollar) {
-      collect_dotted(token.text, literals, names);
+      collect_dotted(token.text, literals, names, nesting);
       if (literals && is_dotted_name(token.text)) add(names, lower(token.text));
     }
-    if (token.kind == Token::Kind::literal && literals) {
-      const auto open = token.text.find('\'');
-      auto body = token.text.substr(open + 1);
-      if (body.ends_with('\'')) body.remove_suffix(1);
-      if (is_dotted_name(body)) add(names, lower(body));
+    if (token.kind == Token::Kind::literal) {
+      const auto body = literal_body(token);
+      if (literals && is_dotted_name(body)) add(names, lower(body));
+      if (nesting < nesting_max && may_hold_settings(body)) {
+        const auto inner = without_doubled_quotes(body);
+        collect_dotted(inner, names_set_config(inner), names, nesting + 1);
+      }
     }
     previous = token;
     token = lexer.next();
@@ -166,13 +206,83 @@ std::optional<std::string> channel_name(std::string_view text) {
 }
 
 std::vector<std::string> dotted_settings(std::string_view text) {
-  const auto word = word_key("set_config");
-  bool literals = false;
-  for (std::size_t i = 0; i + 10 <= text.size() && !literals; ++i) {
-    literals = (text[i] == 's' || text[i] == 'S') && word_key(text.substr(i, 10)) == word;
-  }
   std::vector<std::string> names;
-  collect_dotted(text, literals, names);
+  collect_dotted(text, names_set_config(text), names);
+  return names;
+}
+
+std::vector<std::string> dotted_literals(std::string_view text) {
+  std::vector<std::string> names;
+  collect_dotted(text, true, names);
+  return names;
+}
+
+namespace {
+
+/// The arguments of a set_config, `lexer` behind its parenthesis.
+bool computes_name(TextLexer& lexer, ParameterOf parameters) {
+  std::size_t depth = 1, commas = 0;
+  bool given = false, in_type = false, computed = false, closed = false;
+  Token before, last;
+  for (Token token = lexer.next(); token.kind != Token::Kind::end; token = lexer.next()) {
+    if (token.kind == Token::Kind::open) ++depth;
+    if (token.kind == Token::Kind::close && --depth == 0) {
+      closed = true;
+      break;
+    }
+    if (token.kind == Token::Kind::comma && depth == 1) {
+      ++commas;
+    } else if (commas == 0 && !given) {
+      given = true;
+      const auto body = token.kind == Token::Kind::literal ? literal_body(token) : std::string_view();
+      const bool literal = token.kind == Token::Kind::literal && (is_dotted_name(body) || body.find('.') == std::string_view::npos);
+      computed = !literal && (token.kind != Token::Kind::parameter || parameters == ParameterOf::function);
+    } else if (commas == 0) {
+      in_type = in_type || token.kind == Token::Kind::cast;
+      computed = computed || !in_type;
+    }
+    before = std::exchange(last, token);
+  }
+  const bool local = commas == 2 && last.word == Word::true_ && before.kind == Token::Kind::comma;
+  return (computed || !closed) && !local;  // cut off: the rest is put together elsewhere
+}
+
+bool computes(std::string_view text, ParameterOf parameters, int nesting) {
+  TextLexer lexer(text);
+  for (Token token = lexer.next(); token.kind != Token::Kind::end;) {
+    if (token.kind == Token::Kind::dollar && computes(token.text, ParameterOf::function, nesting)) return true;
+    if (token.kind == Token::Kind::literal && nesting < nesting_max && names_set_config(token.text) &&
+        computes(without_doubled_quotes(literal_body(token)), ParameterOf::function, nesting + 1)) {
+      return true;
+    }
+    const bool named = is_name(token) && fold(token) == "set_config";
+    token = lexer.next();
+    if (named && token.kind == Token::Kind::open && computes_name(lexer, parameters)) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+bool computes_setting_name(std::string_view text, ParameterOf parameters) {
+  return names_set_config(text) && computes(text, parameters, 0);
+}
+
+std::vector<std::string> called_names(std::string_view text) {
+  std::vector<std::string> names;
+  TextLexer lexer(text);
+  Token previous;
+  bool qualified = false;
+  for (Token token = lexer.next(); token.kind != Token::Kind::end; token = lexer.next()) {
+    const bool called = token.kind == Token::Kind::open && is_name(previous) &&
+                        (qualified || previous.kind == Token::Kind::quoted || !opens_group(previous.word));
+    if (called) add(names, fold(previous));
+    if (token.kind == Token::Kind::dollar) {
+      for (auto& name : called_names(token.text)) add(names, std::move(name));
+    }
+    qualified = is_name(token) && previous.kind == Token::Kind::dot;
+    previous = token;
+  }
   return names;
 }
 

@@ -77,7 +77,22 @@ struct TextScan {
 [[nodiscard]] std::optional<std::string> channel_name(std::string_view text);
 
 /// Custom settings (names with a dot) that the text may set: the names after SET, and every string literal of the form
-/// name.name of a text that names set_config, dollar quotes looked into. In lower case, each once.
+/// name.name of a text that names set_config, dollar quotes and literals looked into. In lower case, each once.
 [[nodiscard]] std::vector<std::string> dotted_settings(std::string_view text);
+
+/// Every string literal of the form name.name, in lower case.
+[[nodiscard]] std::vector<std::string> dotted_literals(std::string_view text);
+
+/// The form name.name of a custom setting.
+[[nodiscard]] bool is_dotted_name(std::string_view name);
+
+/// What `$1` is: a value of the client's Bind, or an argument of the function whose body it stands in.
+enum class ParameterOf : std::uint8_t { client, function };
+/// Calls set_config, other than for the transaction, with a name that does not stand there: neither a literal nor a parameter
+/// of the client's. Dollar quotes and literals are looked into.
+[[nodiscard]] bool computes_setting_name(std::string_view text, ParameterOf parameters);
+
+/// What stands in front of a parenthesis, as the server folds it, each once: functions, and what looks like one.
+[[nodiscard]] std::vector<std::string> called_names(std::string_view text);
 
 }  // namespace holdfast::postgres

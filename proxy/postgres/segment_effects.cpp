@@ -38,6 +38,12 @@ bool reads_alike(const Parameters& parameters) {
 
 pg::TextJudgement judge_run(const Prepared& prepared, pg::StatementId id) {
   const auto text = text_of(prepared.statements, id);
+  if (text && prepared.statements[id].scan.kind == pg::TextClass::execute) {
+    // The name may have been given to another statement behind it.
+    const auto name = pg::prepared_name(*text);
+    const auto named = name ? prepared.statements.find(*name) : pg::no_statement;
+    if (named != pg::no_statement && prepared.statements[named].born > prepared.statements[id].born) return {};
+  }
   return text ? judge_run(prepared, *text, prepared.statements[id].scan.kind) : pg::TextJudgement{};
 }
 

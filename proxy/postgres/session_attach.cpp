@@ -235,20 +235,25 @@ Task<Session::Restored> Session::restore_session(Backend& backend, SteadyTime de
   if (!state.unconfirmed().empty()) {
     pg::SessionJudge judge(context_->config->read_only_functions);
     for (const auto& text : state.unconfirmed()) judge.add_text(text);
+    bool unread = false;
     for (auto names = judge.next_names(); !names.empty(); names = judge.next_names()) {
       std::vector<std::string> parameters{pg::SessionJudge::array_literal(names)};
       const auto rows = co_await query(backend, std::string(pg::SessionJudge::catalog_query()), std::move(parameters),
                                        server_in_, deadline);
-      if (!rows) co_return Restored::lost;
+      if (!rows && !backend.stream->is_open()) co_return Restored::lost;
+      if (!rows) {
+        unread = true;
+        break;
+      }
       for (const auto& row : *rows) {
         if (row.size() != 5) co_return Restored::lost;
         const auto column = [&row](std::size_t index) { return row[index].value_or(std::string()); };
         judge.on_function({column(0), column(1), column(2).starts_with("t"), column(3), column(4)});
       }
     }
-    if (const auto verdict = judge.verdict(); !verdict.restorable) {
-      if (!can_do_without({verdict.reason, verdict.what})) co_return Restored::given_up;
-    }
+    auto verdict = judge.verdict();
+    if (unread) verdict = {false, "unconfirmed_state", "what it called, for the catalog of the new server cannot be read,"};
+    if (!verdict.restorable && !can_do_without({verdict.reason, verdict.what})) co_return Restored::given_up;
   }
   auto result = co_await restore(backend, state.restore_items(), server_in_, deadline);
   switch (result.kind) {

@@ -170,12 +170,15 @@ class SessionMachine {
   struct Progress;
 
   // client's side (session_machine_client.cpp)
-  Pass on_client_message(const pg::Header& header, std::string_view message);
+  Pass on_client_message(const pg::Header& header, std::string_view message, std::string_view beginning);
   Pass relay_client_message(const pg::Header& header, std::string_view message);
-  Pass stream_client_message(const pg::Header& header);
+  Pass stream_client_message(const pg::Header& header, std::string_view beginning);
   Pass on_query(std::string_view message, std::string_view body);
   Pass on_parse(std::string_view message, std::string_view body);
   Pass on_bind(std::string_view body);
+  Pass on_bind_of_sql(const pg::BindMessage& bind);
+  void push_bind(std::string_view portal, pg::StatementId id);
+  Pass on_function_call(std::string_view body);
   Pass on_describe(std::string_view body);
   Pass on_execute(std::string_view body);
   Pass on_close(std::string_view body);
@@ -204,6 +207,7 @@ class SessionMachine {
   void take_back(const pg::Request& request);
   void forget_segment();
   void record(pg::StatementId id, std::string_view tag);
+  pg::StateEffect record_executed(std::string_view text, std::string_view tag, pg::SessionState::Where where);
   void record_segment();
   void end_snapshot();
   struct OwnStatement {

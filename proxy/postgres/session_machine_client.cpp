@@ -17,6 +17,20 @@ constexpr std::size_t requests_max = 1 << 18;
 
 bool carries_text(char type) { return type == front::query || type == front::parse; }
 
+/// What has to be known of a message that is too long for the buffer: the names in front of a Bind, the function of a call.
+bool has_beginning(char type, std::string_view bytes) {
+  const auto body = bytes.substr(pg::header_size);
+  if (type == front::bind) return pg::parse_bind(body).has_value();
+  return type != front::function_call || body.size() >= 4;
+}
+
+/// The functions of large objects, which drivers call so: they leave nothing behind in the session (pg_proc.dat).
+bool is_large_object_function(std::int32_t oid) {
+  static constexpr std::int32_t functions[] = {715, 764, 765, 767, 952, 953, 954, 955, 956, 957, 958, 964, 1004, 3170, 3171, 3172,
+                                               3457, 3458, 3459, 3460};
+  return std::ranges::find(functions, oid) != std::end(functions);
+}
+
 }  // namespace
 
 Step SessionMachine::on_client_bytes(std::string_view bytes) {
@@ -56,8 +70,11 @@ Step SessionMachine::on_client_bytes(std::string_view bytes) {
                    (carries_text(header.type) && header.size <= text_size_max))) {
       return step(Step::Next::read, at, header.size);
     }
+    if (!whole && rest.size() < options_.message_buffer && !has_beginning(header.type, rest)) {
+      return step(Step::Next::read, at, options_.message_buffer);
+    }
     const auto size = whole ? header.size : 0;
-    switch (on_client_message(header, rest.substr(0, size))) {
+    switch (on_client_message(header, rest.substr(0, size), rest)) {
       case Pass::forward:
         if (!whole) {
           client_stream_left_ = header.size;
@@ -91,8 +108,9 @@ void SessionMachine::unwind_client_bytes() {
   if (wrap_ == Wrap::open && wrapped_.statement != pg::no_statement && wrapped_.number >= batch_.number) end_wrap();
 }
 
-/// `message` is empty when it is too long to be read whole.
-SessionMachine::Pass SessionMachine::on_client_message(const pg::Header& header, std::string_view message) {
+/// `message` is empty when it is too long to be read whole; `beginning` is as much of it as is there.
+SessionMachine::Pass SessionMachine::on_client_message(const pg::Header& header, std::string_view message,
+                                                       std::string_view beginning) {
   if (state_ == SessionState::closed) return Pass::close;
   if (header.type == front::terminate) {
     // A client that leaves in the middle of things leaves no work behind that could still be undone.
@@ -113,7 +131,7 @@ SessionMachine::Pass SessionMachine::on_client_message(const pg::Header& header,
       if (const auto pass = prepare_commit(header, message)) return *pass;
     }
     const auto number = tracker_.last_number();
-    const auto pass = message.empty() ? stream_client_message(header) : relay_client_message(header, message);
+    const auto pass = message.empty() ? stream_client_message(header, beginning) : relay_client_message(header, message);
     if (pass == Pass::forward) {
       const bool asks = tracker_.last_number() != number;
       journal_.append(header.type, message, asks ? tracker_.last_number() : pg::JournalEntry::no_request);
@@ -149,10 +167,7 @@ SessionMachine::Pass SessionMachine::relay_client_message(const pg::Header& head
     case front::execute: return on_execute(body);
     case front::close: return on_close(body);
     case front::sync: push(pg::RequestKind::sync); return Pass::forward;
-    case front::function_call:
-      ++statistics_.statements;
-      push(pg::RequestKind::function_call);
-      return Pass::forward;
+    case front::function_call: return on_function_call(body);
     case front::copy_done:
     case front::copy_fail: push(pg::RequestKind::copy_end); return Pass::forward;
     case front::copy_data:
@@ -163,7 +178,8 @@ SessionMachine::Pass SessionMachine::relay_client_message(const pg::Header& head
 }
 
 /// A message too long for the buffer: it is followed by its type, its text is not known.
-SessionMachine::Pass SessionMachine::stream_client_message(const pg::Header& header) {
+SessionMachine::Pass SessionMachine::stream_client_message(const pg::Header& header, std::string_view beginning) {
+  const auto body = beginning.substr(pg::header_size);
   switch (header.type) {
     case front::query:
       ++statistics_.statements;
@@ -175,11 +191,8 @@ SessionMachine::Pass SessionMachine::stream_client_message(const pg::Header& hea
       push(pg::RequestKind::parse);
       return Pass::forward;
     }
-    case front::bind:
-      statements_.release(std::exchange(unnamed_portal_, statements_.add_without_text()));
-      push(pg::RequestKind::bind);
-      return Pass::forward;
-    case front::function_call: push(pg::RequestKind::function_call); return Pass::forward;
+    case front::bind: return on_bind(body);
+    case front::function_call: return on_function_call(body);
     case front::copy_data: return Pass::forward;
     default: return protocol_violation("a message is longer than its type allows");
   }
@@ -204,6 +217,7 @@ SessionMachine::Pass SessionMachine::on_query(std::string_view message, std::str
   statements_.drop_name({});
   ++statistics_.statements;
   push(pg::RequestKind::query, id);
+  statements_[id].born = tracker_.last_number();
   if (two_phase_) note_two_phase_sent(id);
   return Pass::forward;
 }
@@ -256,14 +270,43 @@ SessionMachine::Pass SessionMachine::on_bind(std::string_view body) {
     if (const auto pass = before_two_phase(front::bind, id)) return *pass;
   }
   if (!ensure_parsed(bind->statement)) return Pass::inject;
+  if (id == pg::no_statement && !session_.prepared(std::string(bind->statement)).empty()) return on_bind_of_sql(*bind);
+  if (id != pg::no_statement && statements_[id].scan.calls_set_config) {
+    for (const auto value : pg::bind_values(body)) session_.note_setting_name(value);
+  }
   statements_.hold(id);
-  if (bind->portal.empty()) {
+  push_bind(bind->portal, id != pg::no_statement ? id : statements_.add_without_text());  // not known here: of what a longer text prepared
+  return Pass::forward;
+}
+
+/// A statement that SQL has prepared: its portal runs what an EXECUTE of it would.
+SessionMachine::Pass SessionMachine::on_bind_of_sql(const pg::BindMessage& bind) {
+  const auto text = "EXECUTE " + pg::quote_identifier(bind.statement);
+  std::string message;
+  pg::write_query(message, text);
+  const auto id = statements_.add_query(message, text);
+  push_bind(bind.portal, id);
+  statements_[id].born = tracker_.last_number();
+  return Pass::forward;
+}
+
+/// Takes over the caller's reference to what the portal runs.
+void SessionMachine::push_bind(std::string_view portal, pg::StatementId id) {
+  if (portal.empty()) {
     statements_.release(std::exchange(unnamed_portal_, id));
   } else {
-    const auto [at, inserted] = portals_.try_emplace(std::string(bind->portal), id);
+    const auto [at, inserted] = portals_.try_emplace(std::string(portal), id);
     if (!inserted) statements_.release(std::exchange(at->second, id));
   }
   push(pg::RequestKind::bind);
+}
+
+SessionMachine::Pass SessionMachine::on_function_call(std::string_view body) {
+  ++statistics_.statements;
+  pg::Reader reader(body);
+  // Any other may do to the session what the same function in a text does.
+  const bool known = is_large_object_function(reader.i32()) && !reader.failed();
+  push(pg::RequestKind::function_call, known ? pg::no_statement : statements_.add_without_text());
   return Pass::forward;
 }
 

@@ -130,20 +130,34 @@ void SessionMachine::cut_out(pg::Journal::Extent extent) {
 
 // ---- after a loss ----
 
-/// Calls `visit(index, entry, text)` for each text that stands in the journal; without a text for a function call.
+/// Calls `visit(index, entry, text)` for each text that stands in the journal; without a text for a function call, and for what
+/// ran under a name that means something else by now, or nothing.
 void SessionMachine::each_text(
-    const std::function<void(std::size_t, const pg::JournalEntry&, std::optional<std::string_view>)>& visit) const {
+    const std::function<void(std::size_t, const pg::JournalEntry&, std::optional<std::string_view>)>& visit_any) const {
+  const auto visit = [&](std::size_t index, const pg::JournalEntry& entry, std::optional<std::string_view> text) {
+    const bool executes = text && pg::scan_text(*text).kind == pg::TextClass::execute;
+    const auto name = executes ? pg::prepared_name(*text) : std::nullopt;
+    const auto id = name ? statements_.find(*name) : pg::no_statement;
+    const bool given_since = id != pg::no_statement && statements_[id].born > entry.request;
+    visit_any(index, entry, given_since ? std::nullopt : text);
+  };
+  std::unordered_set<std::string_view> parsed;  // their texts are visited where they were parsed
   journal_.each([&](std::size_t index, const pg::JournalEntry& entry, std::string_view message) {
     const auto body = message.size() < pg::header_size ? message : message.substr(pg::header_size);
     if (entry.type == front::query) {
       pg::Reader reader(body);
       visit(index, entry, reader.cstring());
     } else if (entry.type == front::parse) {
-      if (const auto parse = pg::parse_parse(body)) visit(index, entry, parse->text);
+      const auto parse = pg::parse_parse(body);
+      if (!parse) return;
+      parsed.insert(parse->name);
+      visit(index, entry, parse->text);
     } else if (entry.type == front::bind) {
       const auto bind = pg::parse_bind(body);
       const auto id = bind ? statements_.find(bind->statement) : pg::no_statement;
-      if (id != pg::no_statement && statements_[id].has_text()) visit(index, entry, statements_[id].text());
+      const bool before = id != pg::no_statement && statements_[id].has_text() && statements_[id].born < journal_.first_request();
+      if (before) return visit(index, entry, statements_[id].text());
+      if (!bind || !parsed.contains(bind->statement)) visit(index, entry, std::nullopt);
     } else if (entry.type == front::function_call) {
       visit(index, entry, std::nullopt);
     }
@@ -157,7 +171,7 @@ SessionMachine::JournalJudgement SessionMachine::judge_journal(std::uint64_t und
   std::unordered_set<std::string_view> seen;
   each_text([&](std::size_t, const pg::JournalEntry& entry, std::optional<std::string_view> text) {
     if (entry.request != pg::JournalEntry::no_request && entry.request >= under_way) return;
-    if (!text) obstacle = "function_call";
+    if (!text) obstacle = entry.type == front::function_call ? "function_call" : "prepared_statement";
     if (obstacle.empty() && seen.insert(*text).second) {
       const auto judged = judge_run({statements_, session_}, *text, pg::scan_text(*text).kind);
       obstacle = obstacle_in(judged, found.savepoint);

@@ -128,6 +128,8 @@ SessionMachine::Pass SessionMachine::on_server_message(const pg::Header& header,
       if (const auto pass = on_completed_for_ledger(reply.request, whole)) return *pass;
     }
   }
+  // A client that asks for no more rows never sees the end of it, and yet it has run.
+  if (header.type == back::portal_suspended) on_completed(reply.request, {});
   if (reply.finished) finish_request(reply.request);
   if (reply.ready) {
     const auto pass = on_ready(reply.request, body[0]);
@@ -173,7 +175,7 @@ void SessionMachine::forget_segment() {
 void SessionMachine::on_completed(const pg::Request& request, std::string_view tag) {
   if (request.owner != pg::Owner::client) return;
   segment_notes_.gave = true;
-  if (request.statement == pg::no_statement) return;
+  if (request.statement == pg::no_statement) return;  // a portal that is a cursor's: its DECLARE was recorded
   const auto& statement = statements_[request.statement];
   if (tag == "COMMIT" || tag == "ROLLBACK") segment_notes_.chained = segment_notes_.chained || names_chain(statement.text());
   // After COMMIT AND CHAIN, or COMMIT and BEGIN in one text, no ReadyForQuery tells that a transaction has ended.
@@ -207,12 +209,24 @@ void SessionMachine::record(pg::StatementId id, std::string_view tag) {
   const auto& statement = statements_[id];
   const auto where = status_ == 'I' && !segment_controls_transaction_ ? pg::SessionState::Where::outside_transaction
                                                                        : pg::SessionState::Where::in_transaction;
-  const auto effect = session_.on_completed(statement.text(), statement.scan, tag, where);
+  const auto effect = statement.scan.kind == pg::TextClass::execute
+                          ? record_executed(statement.text(), tag, where)
+                          : session_.on_completed(statement.text(), statement.scan, tag, where);
   // What is not known for certain is kept to be judged, whether it was undone or not.
   if (statement.scan.kind != pg::TextClass::unknown) segment_changed_state_ = true;
   if (effect == pg::StateEffect::snapshot_now) snapshot_now_ = unknown_change_ = true;
   if (effect == pg::StateEffect::snapshot_judged) snapshot_now_ = true;
   if (effect == pg::StateEffect::snapshot_when_idle) session_.want_snapshot();
+}
+
+/// An EXECUTE leaves behind what the statement does that it runs, whoever has prepared that.
+pg::StateEffect SessionMachine::record_executed(std::string_view text, std::string_view tag, pg::SessionState::Where where) {
+  const auto name = pg::prepared_name(text);
+  const auto named = name ? statements_.find(*name) : pg::no_statement;
+  if (named == pg::no_statement) return session_.on_executed(text);
+  const auto& statement = statements_[named];
+  return statement.has_text() ? session_.on_completed(statement.text(), statement.scan, tag, where)
+                              : session_.on_completed_without_text();
 }
 
 /// A segment has ended well: what it set is no longer undone by an error of its own.
@@ -235,6 +249,8 @@ SessionMachine::Pass SessionMachine::on_ready(const pg::Request& request, char s
   if (ledger_on()) note_ready_for_ledger(request.number, status);
   commit_warned_ = false;
   two_phase_.reset();
+  const bool calls_unknown = request.kind == pg::RequestKind::function_call && request.statement != pg::no_statement;
+  if (calls_unknown) session_.on_completed_without_text();
   if (journal_.enabled()) note_answered(request.number, status);
   // In a transaction it is not known yet how that ends.
   if (status != 'I') status_ = status;
@@ -325,8 +341,8 @@ void SessionMachine::take_back(const pg::Request& request) {
 SessionMachine::Pass SessionMachine::on_server_notice(std::string_view message, std::string_view body) {
   const auto fields = pg::parse_error(body);
   if (fields && fields->severity == "WARNING" && (fields->code == "57P01" || fields->code == "57P02")) {
-    held_notice_.assign(message);
     commit_warned_ = true;
+    if (!catching_up()) held_notice_.assign(message);  // else the client has had it, and may be in the middle of a message
     return Pass::drop;
   }
   return catching_up() ? Pass::drop : Pass::forward;
@@ -336,8 +352,11 @@ SessionMachine::Pass SessionMachine::on_notification(std::span<char> message) {
   // Its own notifications carry the process id that the client knows as its own.
   if (message.size() < pg::header_size + 4) return Pass::close;
   char* at = message.data() + pg::header_size;
-  if (static_cast<std::int32_t>(pg::load_u32(at)) == backend_process_id_) {
+  const auto from = static_cast<std::int32_t>(pg::load_u32(at));
+  if (from == backend_process_id_) {
     pg::store_u32(at, static_cast<std::uint32_t>(virtual_process_id_));
+  } else if (from == virtual_process_id_) {
+    pg::store_u32(at, static_cast<std::uint32_t>(backend_process_id_));  // another's, who has that number by now
   }
   return pass_aside({message.data(), message.size()});
 }
@@ -380,7 +399,7 @@ void SessionMachine::begin_snapshot() {
   snapshot_now_ = false;
   snapshot_ = Snapshot::running;
   session_.begin_snapshot();
-  run_own(snapshot_name, pg::SessionState::snapshot_query(), {session_.dotted_names()}, pg::Owner::holdfast,
+  run_own(snapshot_name, pg::SessionState::snapshot_query(), {session_.dotted_names(), session_.wanted_functions()}, pg::Owner::holdfast,
           {.name_left = std::exchange(snapshot_left_, false), .sync = true});
 }
 
@@ -408,9 +427,13 @@ void SessionMachine::end_snapshot() {
     session_.want_snapshot();
   } else if (snapshot_ == Snapshot::running) {
     session_.end_snapshot();
+    ++statistics_.snapshots;
+    if (session_.snapshot_incomplete()) {
+      if (tracker_.empty() && !tracker_.segment_open() && client_stream_left_ == 0) return begin_snapshot();
+      snapshot_now_ = true;  // at the next moment at which nothing of the client's is under way
+    }
     snapshot_overdue_ = snapshot_now_;
     unknown_change_ = unknown_change_ && snapshot_now_;
-    ++statistics_.snapshots;
   }
   snapshot_ = Snapshot::none;
   if (!held_ready_) return;

@@ -200,3 +200,17 @@ def test_a_statement_that_kills_its_backend_is_not_run_for_ever(server, proxy):
     assert reply.errors and reply.errors[-1].code in (LOST, UNKNOWN) and reply.status == "I", reply
     assert server.log()[mark:].count("was terminated by signal 9") <= 2
     assert_alive(client)
+
+
+@pytest.mark.parametrize("block", [False, True])
+def test_a_sync_behind_a_copy_that_fails_before_it_reads_is_answered(server, proxy, block):
+    # As tokio-postgres sends it; the error comes behind CopyInResponse, and the server has not read the Sync by then.
+    server.query("CREATE OR REPLACE VIEW not_for_copy AS SELECT * FROM ids; GRANT ALL ON not_for_copy TO PUBLIC")
+    client = proxy.wire()
+    if block:
+        client.query("BEGIN")
+    client.send(wire.parse("COPY not_for_copy FROM STDIN"), wire.bind(), wire.execute(), wire.SYNC)
+    reply = client.reply()
+    assert (reply.kinds, reply.error.code, reply.status) == ("12GEZ", "42809", "E" if block else "I")
+    client.query("ROLLBACK")
+    assert client.value("SELECT pg_backend_pid()") == str(client.pid), "its backend was not lost"

@@ -209,6 +209,34 @@ TEST_F(ReplyTrackerTest, a_copy_that_is_refused_at_once_ends_at_the_sync_that_wa
   EXPECT_TRUE(tracker.empty());
 }
 
+TEST_F(ReplyTrackerTest, a_copy_that_fails_before_it_reads_leaves_the_sync_that_was_sent_to_be_answered) {
+  send("PBES");
+  receive("12G!Z");
+  EXPECT_FALSE(tracker.segment_open());
+  EXPECT_EQ(send("Q"), 1U) << "the server reads again";
+  EXPECT_EQ(receive("TCZ"), 1U);
+  send("PBEScS");  // all at once: both are answered
+  receive("12G!ZZ");
+  EXPECT_EQ(send("Q"), 1U);
+  EXPECT_EQ(receive("TCZ"), 1U);
+  send("PBE");
+  receive("12G");
+  EXPECT_EQ(send("S"), 0U) << "the copy reads over it, or it is answered: who knows";
+  receive("!Z");
+  EXPECT_FALSE(tracker.segment_open());
+}
+
+TEST_F(ReplyTrackerTest, a_sync_that_a_copy_has_read_over_is_no_answer_to_anything_behind_it) {
+  send("PBES");
+  receive("12G");
+  send("cS");
+  receive("!Z");
+  EXPECT_EQ(send("Q"), 1U);
+  receive("!");
+  EXPECT_EQ(receive("Z"), 1U);
+  EXPECT_TRUE(tracker.empty());
+}
+
 TEST_F(ReplyTrackerTest, copy_out_is_a_result_like_another) {
   send("QBES");
   EXPECT_EQ(receive("HcCZ2HcCZ"), 4U);

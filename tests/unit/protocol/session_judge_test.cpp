@@ -66,7 +66,7 @@ TEST(SessionJudge, believes_what_calls_nothing_that_touches_the_session) {
         "select app.sets_local()", "select app.loops(3)", "select app.locks_transaction()", "select app.atomic()",
         "select nextval('s')", "select set_config('a', 'b', true)", "create table t (a int default lower('x')::int)",
         "set local x = 1", "set transaction read only", "select 1; insert into t values (lower('x'))", "call app.proc()",
-        "do $$ declare x int; begin perform lower('x'); end $$", "prepare p as select lower($1)", "execute p",
+        "do $$ declare x int; begin perform lower('x'); end $$", "prepare p as select lower($1)",
         "select one.split()", "create index on t (lower(a))", "alter table t add a int", "select json_array(1)",
         "declare c cursor for select 1", "explain analyze select count(*) from t", "vacuum t", "drop table t"}) {
     const auto verdict = judge({text});
@@ -82,6 +82,8 @@ TEST(SessionJudge, refuses_what_touches_or_may_touch_the_session_and_says_why) {
       {"select set_config('a', 'b', false)", "setting"},
       {"select set_config('a', 'b', $1)", "setting"},
       {"select setseed(0)", "random_seed"},
+      {"select 1; execute p", "unconfirmed_state"},
+      {"explain analyze execute p", "unconfirmed_state"},
       {"select pg_catalog.pg_advisory_lock(1)", "advisory_lock"},
       {"select pg_try_advisory_lock_shared(1)", "advisory_lock"},
       {"select currval('s')", "sequence_value"},

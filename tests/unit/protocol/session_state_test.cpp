@@ -99,12 +99,122 @@ TEST_F(SessionStateTest, a_snapshot_replaces_settings_channels_and_roles) {
   EXPECT_EQ(all.back().kind, Kind::identity) << "after SET ROLE a superuser's setting would be refused";
 }
 
-TEST_F(SessionStateTest, a_role_of_none_and_the_login_itself_need_nothing) {
+TEST_F(SessionStateTest, a_role_of_none_is_set_too_for_a_login_may_begin_with_another) {
   state.begin_snapshot();
   state.on_snapshot_row("role", "", "none");
   state.on_snapshot_row("authorization", "", "app");
   state.end_snapshot();
-  EXPECT_TRUE(items().empty());
+  EXPECT_EQ(items(), Lines{"SELECT pg_catalog.set_config($1, $2, false) <role> <none>"});
+}
+
+TEST_F(SessionStateTest, the_client_encoding_comes_before_what_is_written_in_it) {
+  run("SET \"a.b\" = 'x'", "SET");
+  run("SET app.tenant = 'x'", "SET");
+  EXPECT_EQ(run("SET NAMES 'UTF8'", "SET"), StateEffect::none);
+  EXPECT_EQ(items().front(), "SET NAMES 'UTF8'");
+  run("SET app.tenant = 'caf\xc3\xa9'", "SET");
+  EXPECT_EQ(run("SET client_encoding = 'LATIN1'", "SET"), StateEffect::snapshot_now) << "the text is written in another";
+}
+
+TEST_F(SessionStateTest, an_execute_leaves_behind_what_it_runs) {
+  EXPECT_EQ(run("PREPARE lock AS SELECT pg_advisory_lock(1)", "PREPARE"), StateEffect::none);
+  EXPECT_EQ(run("PREPARE become AS SELECT set_config('app.tenant', $1, false)", "PREPARE"), StateEffect::none);
+  EXPECT_EQ(run("PREPARE any AS SELECT set_config($1, $2, false)", "PREPARE"), StateEffect::none);
+  EXPECT_EQ(run("PREPARE plain AS SELECT a FROM t", "PREPARE"), StateEffect::none);
+  EXPECT_EQ(items().size(), 4U);
+  state.begin_snapshot();
+  for (const auto* name : {"lock", "become", "any", "plain"}) {
+    state.on_snapshot_row("prepared", name, std::string("PREPARE ") + name + (*name == 'l'   ? " AS SELECT pg_advisory_lock(1)"
+                                                                              : *name == 'b' ? " AS SELECT set_config('app.tenant', $1, false)"
+                                                                              : *name == 'a' ? " AS SELECT set_config($1, $2, false)"
+                                                                                             : " AS SELECT a FROM t"));
+  }
+  state.end_snapshot();
+  EXPECT_TRUE(state.unconfirmed().empty());
+  EXPECT_EQ(state.dotted_names(), "{}") << "it is not set yet";
+  EXPECT_EQ(run("EXECUTE plain", "SELECT 1"), StateEffect::none);
+  EXPECT_EQ(run("EXECUTE become('7')", "SELECT 1"), StateEffect::snapshot_now);
+  EXPECT_EQ(run("EXECUTE any('app.other', '7')", "SELECT 1"), StateEffect::snapshot_now);
+  EXPECT_EQ(state.dotted_names(), "{\"app.other\",\"app.tenant\"}");
+  EXPECT_EQ(run("EXECUTE lock", "SELECT 1"), StateEffect::snapshot_judged);
+  EXPECT_EQ(state.unconfirmed(), Lines{"PREPARE lock AS SELECT pg_advisory_lock(1)"});
+  EXPECT_EQ(reason(), "");
+  run("EXECUTE unheard_of", "SELECT 1");
+  EXPECT_EQ(reason(), "unconfirmed_state");
+}
+
+TEST_F(SessionStateTest, the_server_tells_what_sql_has_prepared_in_longer_texts) {
+  run("PREPARE gone AS SELECT 1", "PREPARE");
+  state.begin_snapshot();
+  state.on_snapshot_row("prepared", "kept", "PREPARE kept AS SELECT 2");
+  state.end_snapshot();
+  EXPECT_EQ(items(), Lines{"PREPARE kept AS SELECT 2"});
+  EXPECT_EQ(reason(), "");
+  state.begin_snapshot();
+  state.on_snapshot_row("prepared", "one", "SELECT 1; PREPARE one AS SELECT 2");
+  state.end_snapshot();
+  EXPECT_EQ(reason(), "unconfirmed_state") << "a text that cannot be run again";
+  EXPECT_EQ(run("DEALLOCATE one", "DEALLOCATE"), StateEffect::snapshot_now);
+}
+
+TEST_F(SessionStateTest, what_is_temporary_and_no_relation_is_named_as_well) {
+  run("CREATE FUNCTION pg_temp.f() RETURNS int LANGUAGE sql AS 'SELECT 1'", "CREATE FUNCTION");
+  state.begin_snapshot();
+  state.on_snapshot_row("temporary object", "function pg_temp_3.f()", "");
+  state.end_snapshot();
+  EXPECT_EQ(reason(), "temporary_table");
+  EXPECT_EQ(state.pin()->what, "the temporary function pg_temp_3.f()");
+}
+
+TEST_F(SessionStateTest, a_custom_setting_is_known_by_the_name_that_a_bind_gives_it) {
+  EXPECT_EQ(run("SELECT set_config($1, $2, false)", "SELECT 1"), StateEffect::snapshot_now);
+  state.note_setting_name("App.Tenant");
+  state.note_setting_name("no name");
+  EXPECT_EQ(state.dotted_names(), "{\"app.tenant\"}");
+  EXPECT_EQ(reason(), "");
+  snapshot();
+  EXPECT_EQ(state.dotted_names(), "{}") << "it is not set";
+}
+
+TEST_F(SessionStateTest, a_custom_setting_under_a_computed_name_cannot_be_asked_for) {
+  run("SELECT set_config('app.' || x, 'y', true) FROM t", "SELECT 1");
+  EXPECT_EQ(reason(), "") << "it ends with its transaction";
+  run("SELECT set_config('app.' || x, 'y', false) FROM t", "SELECT 1");
+  snapshot();
+  EXPECT_EQ(reason(), "setting");
+  run("DISCARD ALL", "DISCARD ALL");
+  EXPECT_EQ(reason(), "");
+}
+
+TEST_F(SessionStateTest, the_bodies_of_functions_are_looked_into_for_custom_settings) {
+  run("SELECT become('7')", "SELECT 1");
+  state.begin_snapshot();
+  EXPECT_EQ(state.wanted_functions(), "{\"become\"}");
+  state.on_snapshot_row("body", "become", "BEGIN PERFORM inner_one($1); SET app.since = 'now'; END");
+  state.end_snapshot();
+  EXPECT_TRUE(state.snapshot_incomplete());
+  EXPECT_FALSE(state.unconfirmed().empty()) << "nothing is settled yet";
+  state.begin_snapshot();
+  EXPECT_EQ(state.wanted_functions(), "{\"inner_one\"}");
+  EXPECT_EQ(state.dotted_names(), "{\"app.since\"}");
+  state.on_snapshot_row("dotted", "app.since", "now");
+  state.on_snapshot_row("body", "inner_one", "SELECT set_config('app.tenant', $1, false)");
+  state.end_snapshot();
+  EXPECT_TRUE(state.snapshot_incomplete());
+  state.begin_snapshot();
+  state.on_snapshot_row("dotted", "app.since", "now");
+  state.on_snapshot_row("dotted", "app.tenant", "7");
+  state.end_snapshot();
+  EXPECT_FALSE(state.snapshot_incomplete());
+  EXPECT_TRUE(state.unconfirmed().empty());
+  EXPECT_EQ(items().size(), 2U);
+  run("SELECT become('8')", "SELECT 1");
+  state.begin_snapshot();
+  EXPECT_EQ(state.wanted_functions(), "{}") << "once each";
+  EXPECT_EQ(state.dotted_names(), "{\"app.since\",\"app.tenant\"}");
+  state.on_snapshot_row("body", "other", "BEGIN PERFORM set_config(key, value, false); END");
+  state.end_snapshot();
+  EXPECT_EQ(reason(), "setting");
 }
 
 TEST_F(SessionStateTest, channels_are_listened_to_again) {
@@ -123,6 +233,15 @@ TEST_F(SessionStateTest, prepared_statements_of_sql_are_prepared_again_until_the
   EXPECT_EQ(items(), (Lines{"PREPARE two AS SELECT 2"}));
   run("DEALLOCATE ALL", "DEALLOCATE ALL");
   EXPECT_TRUE(items().empty());
+}
+
+TEST_F(SessionStateTest, what_sql_prepared_is_tried_as_the_login_and_as_the_role) {
+  state.begin_snapshot();
+  state.on_snapshot_row("prepared", "one", "PREPARE one AS SELECT 1");
+  state.on_snapshot_row("role", "", "writer");
+  state.end_snapshot();
+  EXPECT_EQ(items(), (Lines{"PREPARE one AS SELECT 1", "SELECT pg_catalog.set_config($1, $2, false) <role> <writer>",
+                            "PREPARE one AS SELECT 1"}));
 }
 
 TEST_F(SessionStateTest, libraries_come_before_settings) {

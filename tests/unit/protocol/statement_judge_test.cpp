@@ -123,6 +123,13 @@ TEST(StatementJudge, lists_what_a_statement_names) {
   EXPECT_THAT(statement.common_tables, ElementsAre("c"));
 }
 
+TEST(StatementJudge, names_the_operators_that_between_stands_for) {
+  const auto text = judge_text("select a from t where a not between b and c");
+  for (const char* name : {"<", "<=", ">", ">="}) {
+    EXPECT_THAT(text.statements.at(0).operators, ::testing::Contains(QualifiedName{"", name}));
+  }
+}
+
 TEST(StatementJudge, does_not_judge_what_it_cannot_read) {
   std::string deep = "select 1";
   for (int i = 0; i < 200'000; ++i) deep += "+1";

@@ -315,6 +315,30 @@ TEST(TextNames, custom_settings_are_found_wherever_they_may_be_set) {
   EXPECT_EQ(dotted_settings("do $$ begin perform SET_CONFIG('a.b', 'x', false); set c.d = 1; end $$"), (Names{"a.b", "c.d"}));
   EXPECT_EQ(dotted_settings("select f('app.tenant')"), Names{});
   EXPECT_EQ(dotted_settings("set x = 'app.tenant'"), Names{});
+  EXPECT_EQ(dotted_settings("begin execute 'SET app.a = ' || quote_literal(x); end"), Names{"app.a"});
+  EXPECT_EQ(dotted_settings("execute 'select set_config(''app.a'', ''x'', false)'"), Names{"app.a"});
+  EXPECT_EQ(dotted_literals("execute p('App.Tenant', 'x')"), Names{"app.tenant"});
+}
+
+TEST(TextNames, a_setting_whose_name_does_not_stand_in_its_text_is_found_out) {
+  for (const std::string_view plain :
+       {"select set_config('app.a', x, false)", "select set_config('work_mem', '1MB', false)", "select set_config('app.a'::text, x, false)",
+        "select pg_catalog.set_config($1, $2, false)", "select set_config(a || b, 'x', true) from t", "select set_config from t"}) {
+    EXPECT_FALSE(computes_setting_name(plain, ParameterOf::client)) << plain;
+  }
+  for (const std::string_view computed :
+       {"select set_config('app.' || x, 'y', false) from t", "select set_config(name, setting, false) from t",
+        "do $$ begin perform set_config(k, 'v', false); end $$", "select \"set_config\"(lower('app.a'), 'x', false)",
+        "select set_config('app.a b', 'x', false)", "execute 'select set_config(' || x || ', ''y'', false)'"}) {
+    EXPECT_TRUE(computes_setting_name(computed, ParameterOf::client)) << computed;
+  }
+  EXPECT_TRUE(computes_setting_name("select set_config($1, $2, false)", ParameterOf::function));
+}
+
+TEST(TextNames, what_is_called_stands_in_front_of_a_parenthesis) {
+  using Names = std::vector<std::string>;
+  EXPECT_EQ(called_names("select App.F(1), \"G\"(2), f (3) from t where a in (1) and (b)"), (Names{"f", "G"}));
+  EXPECT_EQ(called_names("do $$ begin perform f(); end $$"), Names{"f"});
 }
 
 }  // namespace

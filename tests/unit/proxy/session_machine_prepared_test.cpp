@@ -196,5 +196,23 @@ TEST(prepared_statement, of_ours_that_failed_is_not_taken_for_the_clients_error_
   script.expect_to_client("E:40001 ZI");
 }
 
+TEST(prepared_statement, is_parsed_again_in_front_of_a_bind_that_is_longer_than_the_buffer) {
+  SessionOptions options;
+  options.message_buffer = 1024;
+  SessionScript script(options);
+  script.client_sends(parse("s1", "SELECT $1") + sync());
+  script.server_sends(parsed + ready('I'));
+  script.to_client();
+  script.server_closes();
+  ASSERT_TRUE(script.attach());
+  script.to_server();
+  std::string bound_long;
+  pg::Writer(bound_long, 'B').cstring("").cstring("s1").i16(0).i16(1).i32(4000).bytes(std::string(4000, 'x')).i16(0).finish();
+  script.client_sends(bound_long.substr(0, 7));
+  EXPECT_EQ(script.to_server(), "") << "which statement it is has not come yet";
+  script.client_sends(bound_long.substr(7) + execute() + sync());
+  script.expect_to_server("P:s1 B E S");
+}
+
 }  // namespace
 }  // namespace holdfast::proxy::postgres::test

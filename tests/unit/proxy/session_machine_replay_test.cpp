@@ -237,11 +237,12 @@ TEST(replay, of_an_execute_looks_at_what_it_runs_not_at_its_prepare) {
     script.client_sends(query("EXECUTE p"));
     script.server_sends(complete("SELECT 1") + ready('T'));
     script.server_closes();
+    if (script.machine.terminated()) return std::string("ends");
     return script.machine.replaying() ? "replays" : script.machine.replay_obstacle();
   };
   EXPECT_EQ(plans("PREPARE p AS INSERT INTO t VALUES (1)"), "replays");
   EXPECT_EQ(plans("PREPARE p AS SELECT pg_advisory_xact_lock(1)"), "advisory_lock");
-  EXPECT_EQ(plans("PREPARE q AS SELECT 1"), "unparsed") << "what p runs is not known";
+  EXPECT_EQ(plans("PREPARE q AS SELECT 1"), "ends") << "what p runs, and what it leaves in the session, is not known";
 }
 
 TEST(replay, of_a_transaction_happens_once) {
@@ -278,6 +279,20 @@ TEST(replay, completes_a_message_that_the_client_holds_a_part_of) {
     pg::write_parameter_status(out, "TimeZone", "CET");
     return out;
   }() + complete("SELECT 1") + ready('I'));
+}
+
+TEST(replay, puts_no_warning_into_a_message_that_the_client_holds_a_part_of) {
+  SessionOptions options = with_replay();
+  options.message_buffer = 64;
+  SessionScript script(options);
+  const auto long_row = row({std::string(500, 'y')});
+  script.client_sends(query("SELECT a FROM t"));
+  script.server_sends(long_row.substr(0, 200));
+  script.to_client();
+  script.server_closes();
+  ASSERT_TRUE(script.attach());
+  script.server_sends(notice("WARNING", "57P01", "raised by a function") + long_row + complete("SELECT 1") + ready('I'));
+  EXPECT_EQ(script.to_client(), long_row.substr(200) + complete("SELECT 1") + ready('I'));
 }
 
 TEST(replay, of_another_message_than_the_client_holds_a_part_of_closes_without_a_word) {
@@ -356,6 +371,57 @@ TEST(replay, off_runs_nothing_again) {
   begin(talk);
   EXPECT_EQ(talk.lose().then, LossResult::Then::stay);
   EXPECT_EQ(talk.script.machine.not_replayable(), "replay_off");
+}
+
+/// A transaction that reads, and writes by a statement that was prepared before it; `then` is done to the name before COMMIT
+/// is lost. What the client is told of that, if the catalog bears the reads out and the second run fails.
+std::string told_of_commit_after(const std::string& prepare, const std::string& run, const std::string& then, const std::string& answers) {
+  SessionScript script(with_replay());
+  script.client_sends(prepare);
+  script.server_sends((prepare[0] == 'Q' ? complete("PREPARE") : parsed) + ready('I'));
+  script.client_sends(query("BEGIN"));
+  script.server_sends(complete("BEGIN") + ready('T'));
+  script.client_sends(query("SELECT a FROM t"));
+  script.server_sends(result() + complete("SELECT 1") + ready('T'));
+  script.client_sends(run);
+  script.server_sends((run[0] == 'Q' ? "" : bound) + complete("INSERT 0 1") + ready('T'));
+  if (!then.empty()) {
+    script.client_sends(then);
+    script.server_sends(answers + ready('T'));
+  }
+  script.client_sends(query("COMMIT"));
+  script.to_client();
+  script.server_closes();
+  if (script.machine.replaying()) {
+    EXPECT_TRUE(script.attach());
+    script.server_sends(complete("BEGIN") + ready('T'));
+    script.server_sends(result() + complete("SELECT 1") + ready('T'));
+    script.server_sends(error("26000"));
+    script.server_closes();
+  }
+  return brief(script.to_client());
+}
+
+TEST(replay, knows_what_a_name_meant_when_it_was_used) {
+  const auto insert = parse("s1", "INSERT INTO t VALUES (1)") + sync();
+  const auto bind_s1 = bind("s1") + execute() + sync();
+  const auto again = close('S', "s1") + parse("s1", "SELECT a FROM t") + sync();
+  EXPECT_EQ(told_of_commit_after(insert, bind_s1, {}, {}), "E:08007 ZI");
+  EXPECT_EQ(told_of_commit_after(insert, bind_s1, close('S', "s1") + sync(), closed), "E:08007 ZI") << "closed behind it";
+  EXPECT_EQ(told_of_commit_after(insert, bind_s1, again, closed + parsed), "E:08007 ZI") << "given to a read behind it";
+  EXPECT_EQ(told_of_commit_after(insert, query("EXECUTE s1"), again, closed + parsed), "E:08007 ZI") << "the same by SQL";
+  EXPECT_EQ(told_of_commit_after(query("PREPARE s1 AS INSERT INTO t VALUES (1)"), bind_s1, {}, {}), "E:08007 ZI");
+}
+
+TEST(replay, knows_what_a_name_means_that_is_given_away_behind_its_use) {
+  SessionScript script(with_replay());
+  script.client_sends(parse("s1", "INSERT INTO t VALUES (1)") + sync());
+  script.server_sends(parsed + ready('I'));
+  script.client_sends(query("EXECUTE s1") + close('S', "s1") + parse("s1", "SELECT a FROM t") + sync());
+  script.to_client();
+  script.server_closes();
+  EXPECT_FALSE(script.machine.replaying()) << "the INSERT may have been done";
+  EXPECT_TRUE(brief(script.to_client()).starts_with("E:08007 ZI"));
 }
 
 }  // namespace

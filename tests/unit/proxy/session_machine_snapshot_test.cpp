@@ -233,5 +233,107 @@ TEST(snapshot, is_taken_after_an_error_undid_a_setting_of_its_segment) {
   EXPECT_TRUE(restored(talk.script).empty()) << "the setting was rolled back with its segment";
 }
 
+TEST(snapshot, is_taken_after_a_portal_that_its_client_did_not_run_to_its_end) {
+  SessionScript script;
+  script.client_sends(parse("", "SELECT pg_advisory_lock(1)") + bind("") + execute("", 1) + sync());
+  script.to_server();
+  script.server_sends(parsed + bound + row({""}) + message('s') + ready('I'));
+  script.expect_to_client("1 2 D s");
+  script.expect_to_server(snapshot_requests);
+  script.server_sends(snapshot_replies(row({"lock", "", ""})));
+  script.expect_to_client("ZI");
+  EXPECT_EQ(script.machine.session().pin()->reason, "advisory_lock");
+}
+
+TEST(snapshot, is_due_after_a_portal_of_what_sql_has_prepared) {
+  SessionScript script;
+  script.client_sends(query("PREPARE p AS SELECT pg_advisory_lock(1)"));
+  script.server_sends(complete("PREPARE") + ready('I'));
+  script.snapshot();
+  script.server_sends(snapshot_replies(row({"prepared", "p", "PREPARE p AS SELECT pg_advisory_lock(1)"})));
+  EXPECT_FALSE(script.machine.snapshot_due());
+  script.to_server();
+  script.client_sends(bind("p") + execute() + sync());
+  script.expect_to_server("B E S");
+  script.server_sends(bound + row({""}) + complete("SELECT 1") + ready('I'));
+  script.expect_to_server(snapshot_requests);
+}
+
+TEST(snapshot, is_due_after_a_portal_of_what_nobody_knows_but_not_of_a_cursor) {
+  SessionScript script;
+  script.client_sends(query("BEGIN") + query("DECLARE c CURSOR FOR SELECT a FROM t"));
+  script.server_sends(complete("BEGIN") + ready('T') + complete("DECLARE CURSOR") + ready('T'));
+  script.client_sends(execute("c", 1) + sync());
+  script.server_sends(row({""}) + message('s') + ready('T'));
+  EXPECT_FALSE(script.machine.session().pin());
+  script.client_sends(bind("unheard_of") + execute() + sync());
+  script.server_sends(bound + row({""}) + complete("SELECT 1") + ready('T'));
+  EXPECT_TRUE(script.machine.session().pin());
+}
+
+TEST(snapshot, is_due_after_a_function_call_unless_it_is_about_a_large_object) {
+  const auto call = [](std::int32_t oid) {
+    std::string out;
+    pg::Writer(out, pg::frontend::function_call).i32(oid).i16(0).i16(0).i16(0).finish();
+    return out;
+  };
+  std::string answer;
+  pg::Writer(answer, pg::backend::function_result).i32(-1).finish();
+  SessionScript script;
+  script.client_sends(call(954));  // loread
+  script.server_sends(answer + ready('I'));
+  script.expect_to_client("V ZI");
+  EXPECT_FALSE(script.machine.snapshot_due());
+  script.client_sends(call(2880));  // pg_advisory_lock
+  script.server_sends(answer + ready('I'));
+  script.expect_to_client("V ZI");
+  EXPECT_TRUE(script.machine.snapshot_due());
+  EXPECT_TRUE(script.machine.session().pin());
+}
+
+TEST(snapshot, asks_for_the_custom_setting_that_a_bind_names) {
+  SessionScript script;
+  std::string named;
+  pg::Writer(named, 'B').cstring("").cstring("").i16(0).i16(2).i32(10).bytes("app.tenant").i32(2).bytes("42").i16(0).finish();
+  script.client_sends(parse("", "SELECT set_config($1, $2, false)") + named + execute() + sync());
+  script.server_sends(parsed + bound + row({"42"}) + complete("SELECT 1"));
+  script.to_server();
+  script.server_sends(ready('I'));
+  EXPECT_NE(script.to_server().find("{\"app.tenant\"}"), std::string::npos);
+}
+
+/// A set_config whose value a function of the user's gives has been answered, but for its ReadyForQuery; so has the snapshot
+/// behind it, which shows that the function sets another.
+void set_by_function(SessionScript& script, const std::string& while_held = {}) {
+  script.client_sends(query("SELECT set_config('app.tenant', become('7'), false)"));
+  script.to_server();
+  script.server_sends(result() + complete("SELECT 1") + ready('I'));
+  script.expect_to_client("T D C:SELECT 1");
+  EXPECT_NE(script.to_server().find("\"become\""), std::string::npos);
+  if (!while_held.empty()) script.client_sends(while_held);
+  script.server_sends(snapshot_replies(row({"body", "become", "BEGIN SET app.other = '8'; END"}) + row({"dotted", "app.tenant", "7"})));
+}
+
+TEST(snapshot, is_taken_anew_where_the_body_of_a_function_names_more) {
+  SessionScript script;
+  set_by_function(script);
+  EXPECT_EQ(script.to_client(), "");
+  EXPECT_NE(script.to_server().find("{\"app.other\",\"app.tenant\"}"), std::string::npos);
+  script.server_sends(snapshot_replies(row({"dotted", "app.other", "8"}) + row({"dotted", "app.tenant", "7"})));
+  script.expect_to_client("ZI");
+  EXPECT_EQ(restored(script), (std::vector<std::string>{"app.other=8", "app.tenant=7"}));
+}
+
+TEST(snapshot, that_is_to_be_taken_anew_lets_a_client_go_on_that_does_not_wait) {
+  SessionScript script;
+  set_by_function(script, query("SELECT 1"));
+  script.expect_to_client("ZI");
+  script.expect_to_server("Q:SELECT 1");
+  EXPECT_FALSE(script.machine.snapshot_due());
+  script.server_sends(result() + complete("SELECT 1") + ready('I'));
+  script.expect_to_client("T D C:SELECT 1");
+  script.expect_to_server(snapshot_requests);
+}
+
 }  // namespace
 }  // namespace holdfast::proxy::postgres::test
