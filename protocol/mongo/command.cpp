@@ -149,6 +149,7 @@ void read_field(const Element& field, Command& into) {
   } else if (key == "writeConcern" && field.kind == Kind::document) {
     const auto w = find(field.bytes, "w");
     if (w && w->kind == Kind::number && w->integer == 0) into.acknowledged = false;
+    into.one_member = w && w->kind == Kind::number && w->integer <= 1;
     into.majority = w && w->kind == Kind::text && w->bytes == "majority";
   } else if (key == "maxTimeMS" && field.kind == Kind::number && field.integer > 0) {
     into.time_limit = field.integer;

@@ -54,6 +54,7 @@ struct Command {
   bool starts_transaction = false;
   bool acknowledged = true;     // writeConcern is not w: 0
   bool majority = false;        // writeConcern w: "majority"
+  bool one_member = false;      // writeConcern w: 1 or 0; without any it is the servers' default
   bool multiple = false;        // a statement may change several documents: no txnNumber makes it exact
   bool ordered = true;
   bool projects = false;        // findAndModify with `fields`, which a repetition ignores

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "protocol/postgres/text_lexer.hpp"
+
 namespace holdfast::postgres {
 namespace {
 
@@ -52,14 +54,6 @@ bool names_session_lock(std::string_view text) {
 
 bool is_ascii(std::string_view text) {
   return std::ranges::none_of(text, [](char c) { return (c & 0x80) != 0; });
-}
-
-std::string lower(std::string_view text) {
-  std::string out(text);
-  for (char& c : out) {
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c + 32);
-  }
-  return out;
 }
 
 std::string quote_element(std::string_view element) {

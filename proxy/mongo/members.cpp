@@ -315,7 +315,9 @@ bool Members::is_deposed(std::size_t member) const {
 
 bool Members::has_replaced(std::size_t member, const wire::Command& command, const wire::Reply& reply,
                            std::optional<std::size_t> present) {
-  const bool everywhere = command.majority && reply.ok && reply.write_concern_code == 0;
+  // What a write finds nothing to do for waits for no majority of its own. One with a number may be asked for again.
+  const bool numbered = deduplicates_ && wire::is_deduplicated(command);
+  const bool everywhere = command.majority && reply.ok && reply.write_concern_code == 0 && !numbered;
   if (!reply.election_id.empty()) {
     const bool outdated = is_outdated(reply.election_id);
     if (!outdated && !sharded_) newest_primary_ = member;

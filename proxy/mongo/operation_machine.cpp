@@ -171,9 +171,10 @@ OperationStep OperationMachine::on_reply(const wire::Reply& reply, Replier repli
 }
 
 OperationStep OperationMachine::on_believed(const wire::Reply& reply, SteadyTime now) {
-  if (command_.kind == CommandKind::commit && reply.code == code::no_such_transaction &&
+  if (command_.kind == CommandKind::commit && reply.code == code::no_such_transaction && command_.one_member &&
       (!place_.wrote || broken("only_read"))) {
-    // Nothing was changed, and what was read came from one snapshot: there is nothing left to commit.
+    // Nothing was changed, and what was read came from one snapshot: there is nothing left to commit. For a majority it would also
+    // have to be shown that what was read has stayed.
     return Answer{wire::ok_body()};
   }
   // Its member has rolled back. A driver resumes after 43 and never after this, which would end the client's loop.

@@ -9,6 +9,7 @@ import bson
 import pytest
 from pymongo import MongoClient, UpdateOne
 from pymongo.errors import CursorNotFound, OperationFailure
+from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
 from support.holdfast import Background
@@ -308,10 +309,28 @@ def test_row_11_a_commit_whose_answer_was_lost_is_committed_once(model, watched,
 
 
 def test_row_11_a_commit_of_a_transaction_that_only_read_survives_the_primary(model, watched):
-    with watched.client.start_session() as session, session.start_transaction():
+    with watched.client.start_session() as session, session.start_transaction(write_concern=WriteConcern(1)):
         assert watched.collection.find_one({"_id": "warm"}, session=session)["n"] == 0
         model.do("kill", how="rst")
     watched.saw_nothing()
+
+
+def test_row_11_for_a_majority_it_runs_again_because_what_it_has_read_may_be_gone(model, watched):
+    one_member = watched.collection.with_options(write_concern=WriteConcern(1))
+    model.do("hold_replication")
+    one_member.insert_one({"_id": "gone"})
+    seen = []
+
+    def body(session):
+        seen.append(watched.collection.find_one({"_id": "gone"}, session=session) is not None)
+        if len(seen) == 1:
+            model.do("kill")
+            model.do("heal")
+            wait_for(lambda: model.primary() is not None, what="its successor")
+
+    with watched.client.start_session() as session:
+        session.with_transaction(body, read_concern=ReadConcern("snapshot"), write_concern=WriteConcern("majority"))
+    assert seen == [True, False]
 
 
 def test_a_frozen_primary_is_left_for_the_one_that_the_others_elect(model, watched):
