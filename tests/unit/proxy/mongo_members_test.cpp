@@ -236,8 +236,8 @@ TEST(MongoMembers, a_write_whose_reply_names_no_election_is_believed_unless_anot
 
 TEST(MongoMembers, a_numbered_write_of_one_that_was_replaced_is_asked_for_again_even_where_the_majority_has_it) {
   Members members(config_with(2), {});
-  static_cast<void>(members.note(0, primary_of("000000000001")));
-  static_cast<void>(members.note(1, primary_of("000000000002")));
+  static_cast<void>(members.note(0, primary_of("000000000002")));
+  static_cast<void>(members.note(1, hello(Type::secondary)));
   members.note_build(0, wire::Build{"MongoDB", "7.0.16"});
   members.note_build(1, wire::Build{"MongoDB", "7.0.16"});
   ASSERT_TRUE(members.deduplicates());
@@ -247,8 +247,8 @@ TEST(MongoMembers, a_numbered_write_of_one_that_was_replaced_is_asked_for_again_
   wire::Reply reply;
   reply.ok = true;
   reply.election_id = "000000000001";
-  EXPECT_TRUE(members.has_replaced(0, numbered, reply, 1)) << "it may have found nothing to change, which nobody else has to acknowledge";
-  EXPECT_FALSE(members.has_replaced(0, command_of(wire::CommandKind::write, true), reply, 1)) << "nobody could tell what a second one is";
+  EXPECT_TRUE(members.has_replaced(1, numbered, reply, 0)) << "it may have found nothing to change, which nobody else has to acknowledge";
+  EXPECT_FALSE(members.has_replaced(1, command_of(wire::CommandKind::write, true), reply, 0)) << "nobody could tell what a second one is";
 }
 
 TEST(MongoMembers, a_commit_is_believed_unless_another_was_elected_or_the_majority_has_it) {
