@@ -12,6 +12,15 @@ pytestmark = pytest.mark.fault_free
 MAJORITY = WriteConcern("majority")
 
 
+def test_it_ends_without_a_word_while_somebody_drives_it():
+    model = ModelSet("--standalone")
+    model.do("state")
+    model.process.terminate()
+    model.process.wait(5)
+    model.close()
+    assert not model.problems
+
+
 class Test_other_kinds:
     def test_a_standalone_refuses_transaction_numbers(self):
         with ModelSet("--standalone") as alone, MongoClient(alone.uri()) as client:

@@ -31,8 +31,8 @@ class Control:
                     answer = {"ok": False, "error": f"{type(error).__name__}: {error}"}
                 writer.write(json.dumps(answer).encode() + b"\n")
                 await writer.drain()
-        except ConnectionError:
-            pass
+        except (ConnectionError, asyncio.CancelledError):
+            pass  # cancelled at the end of the process; Python 3.11 would print that of a server's connection
         finally:
             writer.close()
 
