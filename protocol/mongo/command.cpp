@@ -214,6 +214,12 @@ bool all_take_numbers(const Message& message) {
   return all;
 }
 
+/// A cursor is its session's: what is left of a bulkWrite's answer could not be fetched in the client's.
+bool answers_in_batches(const Message& message) {
+  const auto cursor = find(message.body, "cursor");
+  return cursor && cursor->kind == Kind::document && find(cursor->bytes, "batchSize");
+}
+
 }  // namespace
 
 std::string_view statements_key(std::string_view name) {
@@ -275,7 +281,7 @@ Command read_command(const Message& message) {
 bool may_be_numbered(const Message& message, const Command& command) {
   return command.kind == CommandKind::write && !command.transaction_number && !command.in_transaction && command.acknowledged &&
          (message.flags & flag::more_to_come) == 0 && !command.multiple && command.statements > 0 &&
-         takes_numbers(command.database, command.collection) && (command.name != "bulkWrite" || all_take_numbers(message));
+         takes_numbers(command.database, command.collection) && (command.name != "bulkWrite" || (all_take_numbers(message) && !answers_in_batches(message)));
 }
 
 std::string body_of_numbered_write(std::string_view body, std::string_view session, std::int64_t number) {

@@ -10,6 +10,7 @@ inline constexpr int host_unreachable = 6, host_not_found = 7, bad_value = 9, un
                      lock_timeout = 24, cursor_not_found = 43, max_time_expired = 50, command_not_found = 59, network_timeout = 89,
                      shutdown_in_progress = 91, conflicting_operation = 117, document_validation = 121, failed_to_satisfy_read_preference = 133,
                      read_concern_not_available_yet = 134, max_staleness_out_of_range = 160, query_plan_killed = 175, metadata_cannot_be_mutated = 186, primary_stepped_down = 189,
+                     network_interface_exceeded_time_limit = 202,
                      transaction_too_old = 225, incomplete_history = 217, no_such_transaction = 251,
                      transaction_committed = 256, exceeded_time_limit = 262, unsupported_in_transaction = 263, no_retryable_writes = 301, mechanism_unavailable = 334,
                      unsupported_op_query = 352, reauthentication_required = 391, request_rate_limit_exceeded = 462, socket_exception = 9001,
@@ -66,7 +67,8 @@ inline constexpr int host_unreachable = 6, host_not_found = 7, bad_value = 9, un
 
 /// Errors of a server's own network: what a member says of others that it asked.
 [[nodiscard]] constexpr bool is_network(int code) {
-  return code == host_unreachable || code == host_not_found || code == network_timeout || code == socket_exception;
+  return code == host_unreachable || code == host_not_found || code == network_timeout || code == socket_exception ||
+         code == network_interface_exceeded_time_limit;
 }
 
 /// After these a read is worth another try (Retryable Reads specification, and drivers' lists).

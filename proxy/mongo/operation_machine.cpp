@@ -158,6 +158,8 @@ OperationStep OperationMachine::on_reply(const wire::Reply& reply, Replier repli
     reason_ = "the member that answered had been replaced as primary";
     verdict = wire::Verdict::unknown;
   }
+  const bool for_several_shards = command_.kind == CommandKind::other || (command_.kind == CommandKind::write && command_.multiple);
+  if (settings_.sharded && for_several_shards && verdict == wire::Verdict::not_executed) verdict = wire::Verdict::unknown;
   switch (verdict) {
     case wire::Verdict::believed: return on_believed(reply, now);
     case wire::Verdict::not_executed: return on_not_executed(now);

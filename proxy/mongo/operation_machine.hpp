@@ -29,6 +29,7 @@ struct OperationSettings {
   milliseconds hold_timeout{30'000};
   bool replays = true;        // `replay: on`
   bool deduplicates = false;  // the upstream knows (lsid, txnNumber) again
+  bool sharded = false;       // a mongos answers: a refusal may be one shard's, and others may have executed it
   bool backpressure = false;  // the client retries by itself what is answered as overloaded
   milliseconds memory{std::chrono::minutes(15)};  // so long it surely does so
 };

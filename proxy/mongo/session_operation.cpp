@@ -69,6 +69,7 @@ Task<bool> Session::perform(const wire::Message& request, std::string_view frame
   settings.hold_timeout = context.config->reconnect.hold_timeout;
   settings.replays = context.config->replay;
   settings.deduplicates = context.members.deduplicates();
+  settings.sharded = context.members.is_sharded();
   settings.backpressure = backpressure_;
   settings.memory = context.members.memory();
   Run run{request, frame, command, OperationMachine(command, request, settings, place), {}, {}, {}, false, {}, {}};

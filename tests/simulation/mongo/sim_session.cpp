@@ -68,6 +68,7 @@ void SimSession::perform() {
   run_->pinned = place.member;
   auto settings = settings_.operation;
   settings.deduplicates = world_.members.deduplicates();
+  settings.sharded = world_.members.is_sharded();
   settings.memory = world_.members.memory();
   run_->machine = std::make_unique<OperationMachine>(run_->command, run_->request, settings, place);
   go_on(run_->machine->start(clock_.now()));

@@ -264,7 +264,7 @@ TEST(MongoCommand, a_write_without_a_number_may_be_given_one) {
 }
 
 TEST(MongoCommand, a_bulk_write_may_be_given_a_number_where_all_its_namespaces_take_one) {
-  const auto may = [](const std::vector<std::string>& namespaces, bool in_sequence) {
+  const auto may = [](const std::vector<std::string>& namespaces, bool in_sequence, bool in_batches = false) {
     std::string infos;
     std::vector<std::string> list;
     for (const auto& each : namespaces) {
@@ -276,6 +276,7 @@ TEST(MongoCommand, a_bulk_write_may_be_given_a_number_where_all_its_namespaces_t
     const auto operation = insertion.int32("insert", 0).document("document", std::string(empty_document)).finish();
     writer.int32("bulkWrite", 1).array("ops", list_of({operation}));
     if (!in_sequence) writer.array("nsInfo", list_of(list));
+    if (in_batches) writer.document("cursor", Writer().int32("batchSize", 2).finish());
     Given given(writer.text("$db", "admin").finish(), in_sequence ? std::vector<Sequence>{{"nsInfo", infos}} : std::vector<Sequence>{});
     return may_be_numbered(given.message, given.command);
   };
@@ -283,6 +284,7 @@ TEST(MongoCommand, a_bulk_write_may_be_given_a_number_where_all_its_namespaces_t
     EXPECT_TRUE(may({"app.a", "app.b.c"}, in_sequence));
     EXPECT_FALSE(may({"app.a", "config.b"}, in_sequence));
     EXPECT_FALSE(may({"app.system.views"}, in_sequence));
+    EXPECT_FALSE(may({"app.a"}, in_sequence, true)) << "the rest of its answer is its session's";
   }
 }
 

@@ -96,8 +96,8 @@ TEST(MongoReply, a_label_or_a_network_code_sends_a_numbered_write_and_a_commit_a
   EXPECT_EQ(verdict(command(Kind::write), failure(262, {"RetryableWriteError"})), Verdict::believed);
 }
 
-TEST(MongoReply, a_read_is_tried_again_after_the_codes_that_drivers_retry) {
-  for (const int code : {6, 7, 89, 91, 134, 189, 262, 9001, 10107, 11600, 11602, 13435, 13436}) {
+TEST(MongoReply, a_read_is_tried_again_after_the_codes_that_are_worth_it) {
+  for (const int code : {6, 7, 89, 91, 134, 189, 202, 262, 9001, 10107, 11600, 11602, 13435, 13436}) {
     EXPECT_EQ(verdict(command(Kind::read), failure(code)), Verdict::try_again) << code;
   }
   EXPECT_EQ(verdict(command(Kind::read), failure(96, {}, "… InterruptedDueToReplStateChange …")), Verdict::try_again);
@@ -105,7 +105,7 @@ TEST(MongoReply, a_read_is_tried_again_after_the_codes_that_drivers_retry) {
 }
 
 TEST(MongoReply, what_a_mongos_tells_of_a_lost_shard_in_write_errors_is_no_answer) {
-  for (const int code : {6, 7, 89, 9001, 133}) {
+  for (const int code : {6, 7, 89, 202, 9001, 133}) {
     EXPECT_EQ(verdict(numbered(), written(0, {{0, code}})), Verdict::try_again) << code;
     EXPECT_EQ(verdict(numbered(3), written(1, {{0, 11000}, {2, code}})), Verdict::try_again) << code;
   }

@@ -371,6 +371,19 @@ TEST(MongoOperation, row_12_ddl_is_sent_again_only_where_the_member_refused_it) 
   EXPECT_TRUE(refused.start().member().reply(13435).asks_first());
 }
 
+TEST(MongoOperation, row_12_what_one_shard_refused_behind_a_mongos_others_may_have_executed) {
+  auto settings = Script::defaults();
+  settings.sharded = true;
+  Script ddl(command_of(Kind::other), {}, settings);
+  EXPECT_EQ(ddl.start().member().reply(10107).code(), 6);
+  auto many = command_of(Kind::write);
+  many.multiple = true;
+  Script update(many, {}, settings);
+  EXPECT_EQ(update.start().member().reply(10107).code(), 6);
+  Script one(command_of(Kind::write), {}, settings);
+  EXPECT_TRUE(one.start().member().reply(10107).asks_first());
+}
+
 TEST(MongoOperation, row_14_killing_cursors_that_died_with_their_server_finds_none) {
   auto command = command_of(Kind::kill_cursors);
   command.cursors = {5, 6};
