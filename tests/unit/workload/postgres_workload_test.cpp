@@ -136,6 +136,9 @@ TEST_F(RealServer, that_never_answers_is_given_up_at_the_end_and_counted) {
   ASSERT_TRUE(workload.wait_until_ready(limit));
   DirectConnection locker(server_.superuser("postgres"));
   locker.run("BEGIN; LOCK TABLE orders");
+  // One that rests between two writes would end without a question open.
+  const std::string waiting = "SELECT count(*) FROM pg_locks WHERE relation = 'orders'::regclass AND mode = 'RowExclusiveLock' AND NOT granted";
+  ASSERT_TRUE(wait_until(limit, [&] { return locker.rows(waiting).front().front() == "3"; }));
   ASSERT_FALSE(workload.pause(milliseconds(500)));
   workload.end();
   EXPECT_EQ(add_up(workload.snapshots()).unanswered, 3U) << "the three writers";
