@@ -272,9 +272,7 @@ Command read_command(const Message& message) {
     read_field(field, command);
     return true;
   });
-  std::ranges::sort(keys);  // a client may send millions
-  const bool twice = std::ranges::adjacent_find(keys) != keys.end();
-  conclude(message, command, twice ? Walk::broken : walk);
+  conclude(message, command, holds_one_twice(std::move(keys)) ? Walk::broken : walk);
   return command;
 }
 

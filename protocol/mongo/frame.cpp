@@ -57,14 +57,12 @@ FrameError take_sequence(std::string_view& rest, Sequence& into) {
   return FrameError::none;
 }
 
-/// In the time that sorting takes: a client may send millions.
 bool share_a_name(const std::vector<Sequence>& sequences) {
   if (sequences.size() < 2) return false;
   std::vector<std::string_view> names;
   names.reserve(sequences.size());
   for (const auto& each : sequences) names.push_back(each.name);
-  std::ranges::sort(names);
-  return std::ranges::adjacent_find(names) != names.end();
+  return holds_one_twice(std::move(names));
 }
 
 FrameError take_sections(std::string_view rest, Message& into) {
@@ -89,6 +87,11 @@ FrameError take_sections(std::string_view rest, Message& into) {
 }
 
 }  // namespace
+
+bool holds_one_twice(std::vector<std::string_view> names) {
+  std::ranges::sort(names);
+  return std::ranges::adjacent_find(names) != names.end();
+}
 
 bool closes(FrameError error) { return error != FrameError::none && error <= FrameError::bad_query; }
 

@@ -103,4 +103,7 @@ void for_each_document(const Sequence& sequence, Visit visit) {
   }
 }
 
+/// Does a name stand there twice? In the time that sorting takes: a client may send millions.
+[[nodiscard]] bool holds_one_twice(std::vector<std::string_view> names);
+
 }  // namespace holdfast::mongo

@@ -94,6 +94,7 @@ class Session : public std::enable_shared_from_this<Session> {
   [[nodiscard]] bool is_refused_login(const NoConnection& found) const;
   Task<OperationStep> use(Run& run, operation_step::Use step);
   Task<OperationStep> send(Run& run, operation_step::Send step);
+  void begin_exchange(Lease& lease, bool may_be_cut);
 
   // what concerns several members (session_several.cpp)
   Task<std::optional<std::string>> run_at(std::size_t member, std::string body);

@@ -228,6 +228,14 @@ Task<OperationStep> Session::use(Run& run, Use step) {
   co_return run.machine.on_member(now());
 }
 
+/// From here on the ticks look whether the member hangs. Ends with `backend_` none.
+void Session::begin_exchange(Lease& lease, bool may_be_cut) {
+  backend_ = &*lease;
+  member_ = lease.member();
+  may_be_cut_ = may_be_cut;
+  quiet_since_ = now();
+}
+
 Task<OperationStep> Session::send(Run& run, Send step) {
   const bool edited = step.body || (run.request.flags & own_flags) != 0;
   if (edited) {
@@ -237,10 +245,7 @@ Task<OperationStep> Session::send(Run& run, Send step) {
   }
   const auto bytes = edited ? std::string_view(run.rewritten) : run.frame;
   context_->places.note_sent(run.command, login_->name(), run.lease.member(), now());
-  backend_ = &*run.lease;
-  member_ = run.lease.member();
-  may_be_cut_ = run.machine.may_be_cut();
-  quiet_since_ = now();
+  begin_exchange(run.lease, run.machine.may_be_cut());
   const auto done = co_await backend_->exchange(bytes);
   backend_ = nullptr;
   auto& counters = context_->counters;

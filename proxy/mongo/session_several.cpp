@@ -12,10 +12,7 @@ Task<std::optional<std::string>> Session::run_at(std::size_t member, std::string
   auto found = co_await connect_to(member, std::chrono::steady_clock::now() + context_->config->reconnect.connection_timeout);
   auto* lease = std::get_if<Lease>(&found);
   if (lease == nullptr) co_return std::nullopt;
-  backend_ = &**lease;
-  member_ = member;
-  may_be_cut_ = false;
-  quiet_since_ = std::chrono::steady_clock::now();
+  begin_exchange(*lease, false);
   auto reply = co_await backend_->run(std::move(body));
   backend_ = nullptr;
   if (!context_->pool.is_shared()) keep(std::move(*lease));

@@ -36,15 +36,18 @@ bool reads_alike(const Parameters& parameters) {
   return true;
 }
 
+bool runs_under_a_name_given_since(const pg::StatementStore& statements, std::string_view text, pg::TextClass kind, std::uint64_t request) {
+  const auto name = kind == pg::TextClass::execute ? pg::prepared_name(text) : std::nullopt;
+  const auto named = name ? statements.find(*name) : pg::no_statement;
+  return named != pg::no_statement && statements[named].born > request;
+}
+
 pg::TextJudgement judge_run(const Prepared& prepared, pg::StatementId id) {
   const auto text = text_of(prepared.statements, id);
-  if (text && prepared.statements[id].scan.kind == pg::TextClass::execute) {
-    // The name may have been given to another statement behind it.
-    const auto name = pg::prepared_name(*text);
-    const auto named = name ? prepared.statements.find(*name) : pg::no_statement;
-    if (named != pg::no_statement && prepared.statements[named].born > prepared.statements[id].born) return {};
-  }
-  return text ? judge_run(prepared, *text, prepared.statements[id].scan.kind) : pg::TextJudgement{};
+  if (!text) return {};
+  const auto& statement = prepared.statements[id];
+  if (runs_under_a_name_given_since(prepared.statements, *text, statement.scan.kind, statement.born)) return {};
+  return judge_run(prepared, *text, statement.scan.kind);
 }
 
 pg::TextJudgement judge_run(const Prepared& prepared, std::string_view text, pg::TextClass kind) {

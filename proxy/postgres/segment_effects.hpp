@@ -43,6 +43,9 @@ struct Prepared {
   const pg::SessionState& session;
 };
 
+/// Is the text, of this kind by its scan, an EXECUTE whose name was given to another statement behind the `request`?
+[[nodiscard]] bool runs_under_a_name_given_since(const pg::StatementStore& statements, std::string_view text, pg::TextClass kind,
+                                                 std::uint64_t request);
 /// A statement's text, or what it runs where it is an EXECUTE; not parsed where the text is not known.
 [[nodiscard]] pg::TextJudgement judge_run(const Prepared& prepared, pg::StatementId id);
 /// The same for a text by itself, of this kind by its scan.

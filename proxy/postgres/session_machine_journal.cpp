@@ -135,10 +135,7 @@ void SessionMachine::cut_out(pg::Journal::Extent extent) {
 void SessionMachine::each_text(
     const std::function<void(std::size_t, const pg::JournalEntry&, std::optional<std::string_view>)>& visit_any) const {
   const auto visit = [&](std::size_t index, const pg::JournalEntry& entry, std::optional<std::string_view> text) {
-    const bool executes = text && pg::scan_text(*text).kind == pg::TextClass::execute;
-    const auto name = executes ? pg::prepared_name(*text) : std::nullopt;
-    const auto id = name ? statements_.find(*name) : pg::no_statement;
-    const bool given_since = id != pg::no_statement && statements_[id].born > entry.request;
+    const bool given_since = text && runs_under_a_name_given_since(statements_, *text, pg::scan_text(*text).kind, entry.request);
     visit_any(index, entry, given_since ? std::nullopt : text);
   };
   std::unordered_set<std::string_view> parsed;  // their texts are visited where they were parsed

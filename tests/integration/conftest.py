@@ -9,6 +9,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 from support import holdfast as under_test  # noqa: E402
 from support.holdfast import DIRECT, Holdfast  # noqa: E402
+from support.mongo import ModelSet  # noqa: E402
 from support.postgres import VERSIONS, PostgresServer, Unavailable  # noqa: E402
 
 
@@ -69,6 +70,23 @@ def module_server(server_version):
         server.query(under_test.run_binary("ledger").stdout)
     yield server
     server.close()
+
+
+@pytest.fixture(scope="module")
+def module_model():
+    """The file's model of a MongoDB replica set; its own `model` sees to it that each test finds it whole."""
+    model = ModelSet("--members", 3)
+    yield model
+    model.close()
+    assert not model.problems, model.problems
+
+
+@pytest.fixture
+def model():
+    """A model of a MongoDB replica set for one test alone."""
+    with ModelSet("--members", 3) as one:
+        yield one
+    assert "Traceback" not in one.problems, one.problems
 
 
 @pytest.fixture

@@ -7,16 +7,8 @@ from pymongo.errors import CursorNotFound, OperationFailure
 from pymongo.read_preferences import Secondary
 
 from support.holdfast import Background
-from support.mongo import ModelSet
 from support.mongo_listener import WatchedClient
 from support.waiting import wait_for
-
-
-@pytest.fixture
-def model():
-    with ModelSet("--members", 3) as one:
-        yield one
-    assert "Traceback" not in one.problems, one.problems
 
 
 @pytest.fixture
@@ -26,7 +18,7 @@ def start(model, start_holdfast):
         one = WatchedClient(proxy.port, **options)
         proxy.clients.append(one)
         one.collection.insert_many([{"_id": number, "n": 0} for number in range(30)])
-        wait_for(lambda: len({each["log"] for each in model.state()["members"]}) == 1, what="members in step")
+        wait_for(model.settled, what="members in step")
         return one
     return begin
 

@@ -14,13 +14,6 @@ from support.relay import Relay
 from support.waiting import wait_for
 
 
-@pytest.fixture
-def model():
-    with ModelSet("--members", 3) as one:
-        yield one
-    assert "Traceback" not in one.problems, one.problems
-
-
 def other_primary(model, old):
     wait_for(lambda: model.primary() not in (None, old), what="another primary")
 

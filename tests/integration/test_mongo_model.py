@@ -23,14 +23,6 @@ pytestmark = pytest.mark.fault_free
 MAJORITY = WriteConcern("majority")
 
 
-@pytest.fixture(scope="module")
-def module_model():
-    model = ModelSet("--members", 3)
-    yield model
-    model.close()
-    assert not model.problems, model.problems
-
-
 @pytest.fixture
 def model(module_model):
     """A set of three with a primary, whatever the test before did to it, and an empty database."""

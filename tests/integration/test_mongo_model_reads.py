@@ -9,18 +9,9 @@ from bson import Int64, Timestamp
 from pymongo import MongoClient
 from pymongo.errors import AutoReconnect, OperationFailure, PyMongoError
 
-from support.mongo import ModelSet
 from support.waiting import wait_for
 
 pytestmark = pytest.mark.fault_free
-
-
-@pytest.fixture(scope="module")
-def module_model():
-    model = ModelSet("--members", 3)
-    yield model
-    model.close()
-    assert not model.problems, model.problems
 
 
 @pytest.fixture

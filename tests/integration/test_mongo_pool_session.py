@@ -4,16 +4,8 @@ import pytest
 from pymongo import MongoClient
 
 from support.holdfast import Background
-from support.mongo import ModelSet
 from support.mongo_listener import WatchedClient
 from support.waiting import wait_for
-
-
-@pytest.fixture
-def model():
-    with ModelSet("--members", 3) as one:
-        yield one
-    assert "Traceback" not in one.problems, one.problems
 
 
 def start(start_holdfast, model, **keys):

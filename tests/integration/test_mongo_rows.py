@@ -29,29 +29,17 @@ def module_model():
 @pytest.fixture
 def model(module_model):
     """A set with a primary that all follow, and an empty database."""
-    for number, member in enumerate(module_model.state()["members"]):
-        if not member["running"]:
-            module_model.do("start", member=number)
-        module_model.do("thaw", member=number, silent=0)
-        module_model.do("delay", member=number, ms=0)
-    module_model.do("heal")
     try:
-        wait_for(lambda: settled(module_model), deadline=5.0)
+        module_model.restore(deadline=5.0)
     except AssertionError:  # a member that the test before left behind begins anew
         for number, member in enumerate(module_model.state()["members"]):
             if member["role"] != "primary":
                 module_model.do("kill", member=number)
                 module_model.do("start", member=number)
-        wait_for(lambda: settled(module_model), what="a primary that all follow")
+        wait_for(module_model.settled, what="a primary that all follow")
     with MongoClient(module_model.uri()) as direct:
         direct.drop_database("test")
     return module_model
-
-
-def settled(model):
-    members = model.state()["members"]
-    roles = [one["role"] for one in members]
-    return model.primary() is not None and roles.count("primary") == 1 and len({one["log"] for one in members}) == 1
 
 
 @pytest.fixture

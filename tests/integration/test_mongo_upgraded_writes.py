@@ -11,13 +11,6 @@ from support.waiting import wait_for
 
 
 @pytest.fixture
-def model():
-    with ModelSet("--members", 3) as one:
-        yield one
-    assert "Traceback" not in one.problems, one.problems
-
-
-@pytest.fixture
 def old_driver(model, start_holdfast):
     """A client that numbers no write, behind a proxy with the connection's keys."""
     def start(**keys):

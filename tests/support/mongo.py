@@ -66,8 +66,8 @@ class ModelSet:
         return (self.primary() is not None and len({one["log"] for one in members}) == 1
                 and [one["role"] for one in members].count("primary") == 1)
 
-    def restore(self):
-        """Undoes faults: every member runs, delayed by nothing, and follows one primary."""
+    def restore(self, deadline=10.0):
+        """Undoes faults: every member runs, delayed by nothing, and follows one primary within `deadline` seconds."""
         for number, member in enumerate(self.state()["members"]):
             if not member["running"]:
                 self.do("start", member=number)
@@ -75,7 +75,7 @@ class ModelSet:
             self.do("delay", member=number, ms=0)
         self.do("heal")
         self.do("lag", ms=0)
-        wait_for(self.settled, what="a primary that all follow")
+        wait_for(self.settled, deadline, "a primary that all follow")
 
     def uri(self, **options):
         wanted = {**({"replicaSet": self.name} if self.name else {}), **options}

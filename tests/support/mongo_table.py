@@ -16,7 +16,6 @@ from pymongo.errors import ConnectionFailure, PyMongoError
 
 from support.holdfast import Background, Holdfast
 from support.mongo import ModelSet
-from support.mongo_faults import whole
 from support.mongo_listener import Noticed, WatchedClient
 from support.waiting import wait_for
 
@@ -190,13 +189,10 @@ class Alone(WatchedClient):
 
 
 def restore(model):
-    for number, member in enumerate(model.state()["members"]):
-        if not member["running"]:
-            model.do("start", member=number)
-        model.do("delay", member=number, ms=0)
+    for number in range(len(model.members)):
         for command in ("find", "aggregate", "insert", "update", "findAndModify", "commitTransaction", "createIndexes"):
             model.do("delay", member=number, ms=0, commands=[command])
-    wait_for(lambda: whole(model) and len({one["log"] for one in model.state()["members"]}) == 1, 20.0, "a whole set")
+    model.restore(deadline=20.0)
 
 
 def table(routes=ROUTES):

@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
+#include <initializer_list>
 #include <string>
 #include <vector>
 
@@ -30,9 +32,10 @@ class SessionStateTest : public ::testing::Test {
     const auto pin = state.pin();
     return pin ? pin->reason : "";
   }
-  /// An empty snapshot: nothing differs from the login.
-  void snapshot() {
+  /// A snapshot with these rows; without any nothing differs from the login.
+  void snapshot(std::initializer_list<std::array<std::string_view, 3>> rows = {}) {
     state.begin_snapshot();
+    for (const auto& [kind, name, value] : rows) state.on_snapshot_row(kind, name, value);
     state.end_snapshot();
   }
 
@@ -100,10 +103,7 @@ TEST_F(SessionStateTest, a_snapshot_replaces_settings_channels_and_roles) {
 }
 
 TEST_F(SessionStateTest, a_role_of_none_is_set_too_for_a_login_may_begin_with_another) {
-  state.begin_snapshot();
-  state.on_snapshot_row("role", "", "none");
-  state.on_snapshot_row("authorization", "", "app");
-  state.end_snapshot();
+  snapshot({{"role", "", "none"}, {"authorization", "", "app"}});
   EXPECT_EQ(items(), Lines{"SELECT pg_catalog.set_config($1, $2, false) <role> <none>"});
 }
 
@@ -145,23 +145,17 @@ TEST_F(SessionStateTest, an_execute_leaves_behind_what_it_runs) {
 
 TEST_F(SessionStateTest, the_server_tells_what_sql_has_prepared_in_longer_texts) {
   run("PREPARE gone AS SELECT 1", "PREPARE");
-  state.begin_snapshot();
-  state.on_snapshot_row("prepared", "kept", "PREPARE kept AS SELECT 2");
-  state.end_snapshot();
+  snapshot({{"prepared", "kept", "PREPARE kept AS SELECT 2"}});
   EXPECT_EQ(items(), Lines{"PREPARE kept AS SELECT 2"});
   EXPECT_EQ(reason(), "");
-  state.begin_snapshot();
-  state.on_snapshot_row("prepared", "one", "SELECT 1; PREPARE one AS SELECT 2");
-  state.end_snapshot();
+  snapshot({{"prepared", "one", "SELECT 1; PREPARE one AS SELECT 2"}});
   EXPECT_EQ(reason(), "unconfirmed_state") << "a text that cannot be run again";
   EXPECT_EQ(run("DEALLOCATE one", "DEALLOCATE"), StateEffect::snapshot_now);
 }
 
 TEST_F(SessionStateTest, what_is_temporary_and_no_relation_is_named_as_well) {
   run("CREATE FUNCTION pg_temp.f() RETURNS int LANGUAGE sql AS 'SELECT 1'", "CREATE FUNCTION");
-  state.begin_snapshot();
-  state.on_snapshot_row("temporary object", "function pg_temp_3.f()", "");
-  state.end_snapshot();
+  snapshot({{"temporary object", "function pg_temp_3.f()", ""}});
   EXPECT_EQ(reason(), "temporary_table");
   EXPECT_EQ(state.pin()->what, "the temporary function pg_temp_3.f()");
 }
@@ -201,10 +195,7 @@ TEST_F(SessionStateTest, the_bodies_of_functions_are_looked_into_for_custom_sett
   state.on_snapshot_row("body", "inner_one", "SELECT set_config('app.tenant', $1, false)");
   state.end_snapshot();
   EXPECT_TRUE(state.snapshot_incomplete());
-  state.begin_snapshot();
-  state.on_snapshot_row("dotted", "app.since", "now");
-  state.on_snapshot_row("dotted", "app.tenant", "7");
-  state.end_snapshot();
+  snapshot({{"dotted", "app.since", "now"}, {"dotted", "app.tenant", "7"}});
   EXPECT_FALSE(state.snapshot_incomplete());
   EXPECT_TRUE(state.unconfirmed().empty());
   EXPECT_EQ(items().size(), 2U);
@@ -236,10 +227,7 @@ TEST_F(SessionStateTest, prepared_statements_of_sql_are_prepared_again_until_the
 }
 
 TEST_F(SessionStateTest, what_sql_prepared_is_tried_as_the_login_and_as_the_role) {
-  state.begin_snapshot();
-  state.on_snapshot_row("prepared", "one", "PREPARE one AS SELECT 1");
-  state.on_snapshot_row("role", "", "writer");
-  state.end_snapshot();
+  snapshot({{"prepared", "one", "PREPARE one AS SELECT 1"}, {"role", "", "writer"}});
   EXPECT_EQ(items(), (Lines{"PREPARE one AS SELECT 1", "SELECT pg_catalog.set_config($1, $2, false) <role> <writer>",
                             "PREPARE one AS SELECT 1"}));
 }
@@ -259,9 +247,7 @@ TEST_F(SessionStateTest, discard_all_forgets_everything_but_the_login) {
   run("DISCARD ALL", "DISCARD ALL");
   EXPECT_TRUE(items().empty());
   EXPECT_EQ(reason(), "");
-  state.begin_snapshot();
-  state.on_snapshot_row("authorization", "", "app");
-  state.end_snapshot();
+  snapshot({{"authorization", "", "app"}});
   EXPECT_TRUE(items().empty());
 }
 
@@ -272,9 +258,7 @@ TEST_F(SessionStateTest, what_no_other_backend_can_have_is_named) {
   EXPECT_EQ(reason(), "") << "the table was dropped again";
   run("DECLARE c CURSOR WITH HOLD FOR SELECT 1", "DECLARE CURSOR");
   EXPECT_EQ(reason(), "cursor");
-  state.begin_snapshot();
-  state.on_snapshot_row("lock", "", "");
-  state.end_snapshot();
+  snapshot({{"lock", "", ""}});
   EXPECT_EQ(reason(), "advisory_lock");
 }
 

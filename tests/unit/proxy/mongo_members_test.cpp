@@ -1,32 +1,22 @@
 // The face that follows from the members: when it is shown, what it says, and what it is never changed by.
 #include <gtest/gtest.h>
 
-#include <algorithm>
-
-#include "proxy/mongo/members.hpp"
+#include "mongo_members_script.hpp"
 
 namespace holdfast::proxy::mongo {
 namespace {
 
-using Type = wire::MemberHello::Type;
-
-config::Connection config_with(std::size_t hosts, std::string set = "rs", config::MongoFace face = config::MongoFace::automatic) {
-  config::Connection config;
-  for (std::size_t i = 0; i < hosts; ++i) config.mongo.hosts.push_back({"h" + std::to_string(i), 27017});
-  config.mongo.replica_set = std::move(set);
-  config.face = face;
-  return config;
+std::vector<std::string> names(const Members& members) {
+  std::vector<std::string> all;
+  for (const auto& host : members.hosts()) all.push_back(host.to_string());
+  return all;
 }
 
-wire::MemberHello hello(Type type, std::int32_t wire_max = 9, std::string set = "rs") {
-  wire::MemberHello made;
-  made.ok = true;
-  made.type = type;
-  if (type != Type::standalone) made.set_name = std::move(set);
-  made.wire_max = wire_max;
-  made.session_timeout_minutes = 30;
-  made.topology_version.emplace();
-  return made;
+/// Several mongos that DNS has named.
+Members of_dns(std::size_t hosts) {
+  auto config = config_with(hosts, "");
+  config.mongo.srv.emplace();
+  return Members(config, {});
 }
 
 TEST(MongoMembers, the_face_waits_until_all_were_asked_and_is_that_of_a_mongos_for_a_set) {
@@ -143,46 +133,6 @@ TEST(MongoMembers, a_new_process_is_asked_what_it_is_and_believed_to_be_what_was
   EXPECT_FALSE(members.wants_build(0)) << "its process tells whether it is another";
 }
 
-wire::MemberHello primary_of(std::string election) {
-  auto made = hello(Type::primary);
-  made.election_id = std::move(election);
-  made.set_version = 1;
-  made.has_set_version = true;
-  return made;
-}
-
-TEST(MongoMembers, the_election_of_a_reply_is_outdated_once_a_newer_one_was_seen) {
-  Members members(config_with(2), {});
-  const auto primary = primary_of("000000000002");
-  static_cast<void>(members.note(0, primary));
-  EXPECT_TRUE(members.is_outdated("000000000001"));
-  EXPECT_FALSE(members.is_outdated("000000000002"));
-  EXPECT_FALSE(members.is_outdated(""));
-  EXPECT_FALSE(members.is_outdated("000000000003"));
-  EXPECT_TRUE(members.is_outdated("000000000002"));
-}
-
-TEST(MongoMembers, a_primary_of_an_older_election_is_stale_and_teaches_nothing) {
-  Members members(config_with(2), {});
-  const auto primary = primary_of("000000000002");
-  EXPECT_FALSE(members.is_stale_primary(primary));
-  static_cast<void>(members.note(0, primary));
-  EXPECT_FALSE(members.is_stale_primary(primary));
-  auto older = primary;
-  older.election_id = "000000000001";
-  EXPECT_TRUE(members.is_stale_primary(older));
-  static_cast<void>(members.note(1, older));
-  EXPECT_TRUE(members.is_outdated("000000000001"));
-  EXPECT_FALSE(members.is_outdated("000000000002"));
-  older.set_version = 2;
-  EXPECT_FALSE(members.is_stale_primary(older)) << "before MongoDB 6.0 a newer configuration outweighs an election";
-  older.wire_max = 17;
-  EXPECT_TRUE(members.is_stale_primary(older)) << "from 6.0 on it does not";
-  auto secondary = older;
-  secondary.type = Type::secondary;
-  EXPECT_FALSE(members.is_stale_primary(secondary));
-}
-
 TEST(MongoMembers, what_a_hello_means_for_the_upstream) {
   Members members(config_with(2), {});
   const Members::Time now{};
@@ -200,105 +150,6 @@ TEST(MongoMembers, what_a_hello_means_for_the_upstream) {
   EXPECT_EQ(members.outcome_of(1, hello(Type::secondary, 9, "another"), now).failure, Failure::unreachable);
 }
 
-wire::Command command_of(wire::CommandKind kind, bool majority = false) {
-  wire::Command command;
-  command.kind = kind;
-  command.majority = majority;
-  return command;
-}
-
-TEST(MongoMembers, a_write_is_believed_of_the_newest_primary_or_where_the_majority_has_it) {
-  Members members(config_with(2), {});
-  static_cast<void>(members.note(0, primary_of("000000000002")));
-  wire::Reply reply;
-  reply.ok = true;
-  reply.election_id = "000000000001";
-  EXPECT_TRUE(members.has_replaced(1, command_of(wire::CommandKind::write), reply, 0));
-  EXPECT_FALSE(members.has_replaced(1, command_of(wire::CommandKind::write, true), reply, 0));
-  reply.write_concern_code = 64;
-  EXPECT_TRUE(members.has_replaced(1, command_of(wire::CommandKind::write, true), reply, 0));
-  reply.election_id = "000000000002";
-  EXPECT_FALSE(members.has_replaced(0, command_of(wire::CommandKind::write), reply, 0));
-}
-
-TEST(MongoMembers, a_write_whose_reply_names_no_election_is_believed_unless_another_was_elected) {
-  Members members(config_with(2), {});
-  wire::Reply reply;
-  reply.ok = true;
-  const auto write = command_of(wire::CommandKind::write);
-  static_cast<void>(members.note(0, primary_of("000000000001")));
-  EXPECT_FALSE(members.has_replaced(0, write, reply, 0));
-  static_cast<void>(members.note(1, primary_of("000000000002")));
-  EXPECT_TRUE(members.has_replaced(0, write, reply, 0)) << "findAndModify";
-  EXPECT_FALSE(members.has_replaced(0, command_of(wire::CommandKind::write, true), reply, 0));
-  EXPECT_FALSE(members.has_replaced(1, write, reply, 0));
-}
-
-TEST(MongoMembers, a_numbered_write_of_one_that_was_replaced_is_asked_for_again_even_where_the_majority_has_it) {
-  Members members(config_with(2), {});
-  static_cast<void>(members.note(0, primary_of("000000000002")));
-  static_cast<void>(members.note(1, hello(Type::secondary)));
-  members.note_build(0, wire::Build{"MongoDB", "7.0.16"});
-  members.note_build(1, wire::Build{"MongoDB", "7.0.16"});
-  ASSERT_TRUE(members.deduplicates());
-  auto numbered = command_of(wire::CommandKind::write, true);
-  numbered.session = "s";
-  numbered.transaction_number = 1;
-  wire::Reply reply;
-  reply.ok = true;
-  reply.election_id = "000000000001";
-  EXPECT_TRUE(members.has_replaced(1, numbered, reply, 0)) << "it may have found nothing to change, which nobody else has to acknowledge";
-  EXPECT_FALSE(members.has_replaced(1, command_of(wire::CommandKind::write, true), reply, 0)) << "nobody could tell what a second one is";
-}
-
-TEST(MongoMembers, a_commit_is_believed_unless_another_was_elected_or_the_majority_has_it) {
-  Members members(config_with(2), {});
-  wire::Reply reply;
-  reply.ok = true;
-  static_cast<void>(members.note(0, primary_of("000000000001")));
-  EXPECT_FALSE(members.has_replaced(0, command_of(wire::CommandKind::commit), reply, 0));
-  static_cast<void>(members.note(1, primary_of("000000000002")));
-  EXPECT_TRUE(members.has_replaced(0, command_of(wire::CommandKind::commit), reply, 0)) << "no reply to a commit names its election";
-  EXPECT_FALSE(members.has_replaced(0, command_of(wire::CommandKind::commit, true), reply, 0));
-  EXPECT_FALSE(members.has_replaced(1, command_of(wire::CommandKind::commit), reply, 0));
-}
-
-TEST(MongoMembers, a_read_is_believed_unless_another_member_is_known_to_be_the_primary) {
-  Members members(config_with(2), {});
-  const auto read = command_of(wire::CommandKind::read);
-  const wire::Reply reply;
-  static_cast<void>(members.note(0, primary_of("000000000001")));
-  EXPECT_FALSE(members.has_replaced(0, read, reply, 0));
-  EXPECT_TRUE(members.has_replaced(0, read, reply, 1));
-  EXPECT_FALSE(members.has_replaced(0, read, reply, {})) << "nobody has taken its place";
-  static_cast<void>(members.note(1, primary_of("000000000002")));
-  EXPECT_TRUE(members.has_replaced(0, read, reply, {})) << "another was elected, whether it can be used yet or not";
-  EXPECT_TRUE(members.has_replaced(0, read, reply, 0)) << "also where nobody has noticed that";
-  EXPECT_EQ(members.newest_primary(), 1U);
-  EXPECT_FALSE(members.has_replaced(1, read, reply, {}));
-  wire::Reply written;
-  written.ok = true;
-  written.election_id = "000000000003";
-  EXPECT_FALSE(members.has_replaced(0, command_of(wire::CommandKind::write), written, {}));
-  EXPECT_FALSE(members.has_replaced(0, read, reply, {})) << "it was elected again, as its own reply says";
-  EXPECT_TRUE(members.has_replaced(1, read, reply, {}));
-  auto elsewhere = read;
-  elsewhere.preference.mode = wire::ReadMode::nearest;
-  EXPECT_FALSE(members.has_replaced(1, elsewhere, reply, {}));
-  EXPECT_TRUE(members.reads_elsewhere(elsewhere));
-  EXPECT_FALSE(members.reads_elsewhere(read));
-}
-
-TEST(MongoMembers, one_that_another_was_elected_after_is_deposed_whatever_it_says_itself) {
-  Members members(config_with(2), {});
-  EXPECT_FALSE(members.is_deposed(0)) << "nobody was elected";
-  static_cast<void>(members.note(0, primary_of("000000000001")));
-  EXPECT_FALSE(members.is_deposed(0));
-  static_cast<void>(members.note(1, primary_of("000000000002")));
-  EXPECT_TRUE(members.is_deposed(0));
-  EXPECT_FALSE(members.is_deposed(1));
-}
-
 TEST(MongoMembers, writes_are_remembered_for_half_the_time_that_the_most_forgetful_keeps_a_session) {
   Members members(config_with(2), {});
   EXPECT_EQ(members.memory(), std::chrono::minutes(15)) << "nobody has said anything else";
@@ -307,23 +158,6 @@ TEST(MongoMembers, writes_are_remembered_for_half_the_time_that_the_most_forgetf
   static_cast<void>(members.note(0, hello(Type::primary)));
   static_cast<void>(members.note(1, forgetful));
   EXPECT_EQ(members.memory(), std::chrono::seconds(30));
-}
-
-TEST(MongoMembers, a_reply_to_a_write_may_tell_of_a_newer_primary_before_its_hello_does) {
-  Members members(config_with(2), {});
-  const auto primary = primary_of("000000000002");
-  static_cast<void>(members.note(0, primary));
-  EXPECT_FALSE(members.is_outdated("000000000003"));
-  EXPECT_TRUE(members.is_stale_primary(primary));
-  auto newer = primary;
-  newer.election_id = "000000000003";
-  EXPECT_FALSE(members.is_stale_primary(newer));
-}
-
-std::vector<std::string> names(const Members& members) {
-  std::vector<std::string> all;
-  for (const auto& host : members.hosts()) all.push_back(host.to_string());
-  return all;
 }
 
 TEST(MongoMembers, hosts_that_the_set_names_are_added_once_and_those_that_it_does_not_name_are_retired) {
@@ -355,13 +189,6 @@ TEST(MongoMembers, hosts_that_dns_has_take_the_place_of_the_name_that_stood_for_
   primary.hosts = {"m0:27017", "m2:27017"};
   EXPECT_EQ(members.note(1, primary), "");
   EXPECT_EQ(names(members), (std::vector<std::string>{"m0:27017", "m1:27017", "m2:27017"}));
-}
-
-/// Several mongos that DNS has named.
-Members of_dns(std::size_t hosts) {
-  auto config = config_with(hosts, "");
-  config.mongo.srv.emplace();
-  return Members(config, {});
 }
 
 TEST(MongoMembers, mongos_come_and_go_as_dns_has_them_and_one_that_is_gone_is_left_once_another_serves) {
@@ -479,48 +306,6 @@ TEST(MongoMembers, what_is_meant_for_all_goes_to_those_that_bear_data_and_answer
   Members routers(config_with(2, ""), {});
   static_cast<void>(routers.note(0, hello(Type::mongos)));
   EXPECT_TRUE(routers.serving().empty()) << "a mongos tells all by itself";
-}
-
-TEST(MongoMembers, no_read_is_for_a_primary_that_has_not_said_yet_that_another_was_elected) {
-  Members members(config_with(2), {});
-  static_cast<void>(members.note(0, primary_of("000000000001")));
-  static_cast<void>(members.note(1, primary_of("000000000002")));
-  for (const auto mode : {wire::ReadMode::nearest, wire::ReadMode::primary_preferred, wire::ReadMode::secondary_preferred}) {
-    wire::ReadPreference preference;
-    preference.mode = mode;
-    EXPECT_EQ(members.select(preference).suitable, (std::vector<std::size_t>{1}));
-  }
-  static_cast<void>(members.note(0, hello(Type::secondary)));
-  wire::ReadPreference secondary;
-  secondary.mode = wire::ReadMode::secondary;
-  EXPECT_EQ(members.select(secondary).suitable, (std::vector<std::size_t>{0}));
-}
-
-TEST(MongoMembers, no_read_is_for_a_primary_that_slept_through_its_replacement) {
-  Members members(config_with(3), {});
-  auto primary = hello(Type::primary);
-  primary.hosts = {"h0:27017", "h1:27017", "h2:27017"};
-  primary.election_id = "000000000002";
-  primary.set_version = 1;
-  primary.has_set_version = true;
-  static_cast<void>(members.note(0, primary));
-  static_cast<void>(members.note(2, hello(Type::secondary)));
-  auto older = primary;
-  older.election_id = "000000000001";
-  static_cast<void>(members.note(1, older));
-  for (const auto mode : {wire::ReadMode::nearest, wire::ReadMode::primary_preferred}) {
-    wire::ReadPreference preference;
-    preference.mode = mode;
-    const auto selected = members.select(preference).nearest;
-    EXPECT_EQ(std::count(selected.begin(), selected.end(), 1U), 0);
-    EXPECT_FALSE(selected.empty());
-  }
-  EXPECT_FALSE(members.accepts_writes(older));
-  EXPECT_TRUE(members.accepts_writes(primary));
-  static_cast<void>(members.note(1, hello(Type::secondary)));
-  wire::ReadPreference nearest;
-  nearest.mode = wire::ReadMode::nearest;
-  EXPECT_EQ(members.select(nearest).nearest.size(), 3U) << "it has learnt, and counts again";
 }
 
 }  // namespace

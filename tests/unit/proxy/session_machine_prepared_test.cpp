@@ -10,6 +10,16 @@ namespace {
 
 const std::string use_s1 = bind("s1") + execute() + sync();
 
+/// The session is on a new backend, which does not know its statement s1 yet.
+void prepare_and_lose(SessionScript& script, std::string_view text) {
+  script.client_sends(parse("s1", text) + sync());
+  script.server_sends(parsed + ready('I'));
+  script.to_client();
+  script.server_closes();
+  ASSERT_TRUE(script.attach());
+  script.to_server();
+}
+
 TEST(prepared_statement, is_parsed_again_at_its_first_use_on_a_new_backend) {
   Conversation talk;
   EXPECT_EQ(brief(talk.client_sends(parse("s1", "SELECT a FROM t") + sync())), "1 ZI");
@@ -32,12 +42,7 @@ TEST(prepared_statement, is_parsed_again_to_be_described) {
 
 TEST(prepared_statement, shows_the_error_of_its_second_parse) {
   SessionScript script;
-  script.client_sends(parse("s1", "SELECT a FROM t") + sync());
-  script.server_sends(parsed + ready('I'));
-  script.to_client();
-  script.server_closes();
-  ASSERT_TRUE(script.attach());
-  script.to_server();
+  ASSERT_NO_FATAL_FAILURE(prepare_and_lose(script, "SELECT a FROM t"));
   script.client_sends(use_s1);
   script.expect_to_server("P:s1 B E S");
   script.server_sends(error("42P01") + ready('I'));
@@ -169,12 +174,7 @@ TEST(prepared_statement, comes_back_before_sql_that_executes_it_by_name) {
 
 TEST(prepared_statement, that_cannot_come_back_for_sql_leaves_the_error_to_the_sql) {
   SessionScript script;
-  script.client_sends(parse("s1", "SELECT a FROM t") + sync());
-  script.server_sends(parsed + ready('I'));
-  script.to_client();
-  script.server_closes();
-  ASSERT_TRUE(script.attach());
-  script.to_server();
+  ASSERT_NO_FATAL_FAILURE(prepare_and_lose(script, "SELECT a FROM t"));
   script.client_sends(query("EXECUTE s1"));
   script.expect_to_server("P:s1 S Q:EXECUTE s1");
   script.server_sends(error("42P01") + ready('I'));
@@ -185,11 +185,7 @@ TEST(prepared_statement, that_cannot_come_back_for_sql_leaves_the_error_to_the_s
 
 TEST(prepared_statement, of_ours_that_failed_is_not_taken_for_the_clients_error_at_a_loss) {
   SessionScript script;
-  script.client_sends(parse("s1", "SELECT a FROM t") + sync());
-  script.server_sends(parsed + ready('I'));
-  script.to_client();
-  script.server_closes();
-  ASSERT_TRUE(script.attach());
+  ASSERT_NO_FATAL_FAILURE(prepare_and_lose(script, "SELECT a FROM t"));
   script.client_sends(query("EXECUTE s1"));
   script.server_sends(error("42P01"));
   script.server_closes();
@@ -200,12 +196,7 @@ TEST(prepared_statement, is_parsed_again_in_front_of_a_bind_that_is_longer_than_
   SessionOptions options;
   options.message_buffer = 1024;
   SessionScript script(options);
-  script.client_sends(parse("s1", "SELECT $1") + sync());
-  script.server_sends(parsed + ready('I'));
-  script.to_client();
-  script.server_closes();
-  ASSERT_TRUE(script.attach());
-  script.to_server();
+  ASSERT_NO_FATAL_FAILURE(prepare_and_lose(script, "SELECT $1"));
   std::string bound_long;
   pg::Writer(bound_long, 'B').cstring("").cstring("s1").i16(0).i16(1).i32(4000).bytes(std::string(4000, 'x')).i16(0).finish();
   script.client_sends(bound_long.substr(0, 7));

@@ -259,13 +259,24 @@ TEST(replay, of_a_transaction_happens_once) {
   EXPECT_EQ(talk.lose().then, LossResult::Then::attach_now) << "the next transaction has its own right to it";
 }
 
+/// A client that holds the first 200 bytes of a row that is longer than the buffer.
+struct HeldRow {
+  HeldRow() : script(options()) {
+    script.client_sends(query("SELECT a FROM t"));
+    script.server_sends(row.substr(0, 200));
+  }
+  static SessionOptions options() {
+    auto made = with_replay();
+    made.message_buffer = 64;
+    return made;
+  }
+  SessionScript script;
+  const std::string row = test::row({std::string(500, 'y')});
+};
+
 TEST(replay, completes_a_message_that_the_client_holds_a_part_of) {
-  SessionOptions options = with_replay();
-  options.message_buffer = 64;
-  SessionScript script(options);
-  const auto long_row = row({std::string(500, 'y')});
-  script.client_sends(query("SELECT a FROM t"));
-  script.server_sends(long_row.substr(0, 200));
+  HeldRow held;
+  auto& script = held.script;
   script.server_closes();
   ASSERT_TRUE(script.machine.replaying());
   ASSERT_TRUE(script.attach(200, [] {
@@ -273,8 +284,8 @@ TEST(replay, completes_a_message_that_the_client_holds_a_part_of) {
     parameters["TimeZone"] = "CET";
     return parameters;
   }()));
-  for (const char byte : long_row + complete("SELECT 1") + ready('I')) script.server_sends({&byte, 1});
-  EXPECT_EQ(script.to_client(), long_row + [] {
+  for (const char byte : held.row + complete("SELECT 1") + ready('I')) script.server_sends({&byte, 1});
+  EXPECT_EQ(script.to_client(), held.row + [] {
     std::string out;
     pg::write_parameter_status(out, "TimeZone", "CET");
     return out;
@@ -282,17 +293,13 @@ TEST(replay, completes_a_message_that_the_client_holds_a_part_of) {
 }
 
 TEST(replay, puts_no_warning_into_a_message_that_the_client_holds_a_part_of) {
-  SessionOptions options = with_replay();
-  options.message_buffer = 64;
-  SessionScript script(options);
-  const auto long_row = row({std::string(500, 'y')});
-  script.client_sends(query("SELECT a FROM t"));
-  script.server_sends(long_row.substr(0, 200));
+  HeldRow held;
+  auto& script = held.script;
   script.to_client();
   script.server_closes();
   ASSERT_TRUE(script.attach());
-  script.server_sends(notice("WARNING", "57P01", "raised by a function") + long_row + complete("SELECT 1") + ready('I'));
-  EXPECT_EQ(script.to_client(), long_row.substr(200) + complete("SELECT 1") + ready('I'));
+  script.server_sends(notice("WARNING", "57P01", "raised by a function") + held.row + complete("SELECT 1") + ready('I'));
+  EXPECT_EQ(script.to_client(), held.row.substr(200) + complete("SELECT 1") + ready('I'));
 }
 
 TEST(replay, of_another_message_than_the_client_holds_a_part_of_closes_without_a_word) {
