@@ -101,36 +101,60 @@ const char* name_of(config::LogLevel level) {
   return "";
 }
 
+void add_postgres(const config::Connection& connection, json::object& into) {
+  into["databases"] = texts(connection.databases);
+  into["keep_passwords"] = connection.keep_passwords;
+  into["replay_limit"] = connection.replay_limit;
+  into["replay_time_limit"] = duration(connection.replay_time_limit);
+  into["exactly_once"] = connection.exactly_once == config::ExactlyOnce::on;
+  into["lost_state"] = connection.lost_state == config::LostState::disconnect ? "disconnect" : "error";
+  into["unknown_outcome_code"] = connection.unknown_outcome_code;
+  into["read_only_functions"] = texts(connection.read_only_functions);
+  into["message_buffer"] = connection.message_buffer;
+  into["ignore_startup_parameters"] = texts(connection.ignore_startup_parameters);
+  into["server_lifetime"] = duration(connection.server_lifetime);
+}
+
+const char* name_of(config::MongoFace face) {
+  switch (face) {
+    case config::MongoFace::automatic: return "auto";
+    case config::MongoFace::mongos: return "mongos";
+    case config::MongoFace::standalone: return "standalone";
+  }
+  return "";
+}
+
+void add_mongodb(const config::Connection& connection, json::object& into) {
+  into["face"] = name_of(connection.face);
+  into["pool"] = connection.pool == config::MongoPool::shared ? "shared" : "session";
+  into["pool_max"] = connection.pool_max;
+  into["pool_idle_timeout"] = duration(connection.pool_idle_timeout);
+  into["upgrade_writes"] = connection.upgrade_writes;
+}
+
+/// Of the keys that one type only has, those of the other are not in the file either.
 json::object connection_object(const config::Connection& connection) {
+  const bool postgres = connection.type == config::ConnectionType::postgres;
   json::array listen;
   for (const auto& address : connection.listen) listen.emplace_back(address.to_string());
   json::array users;
   for (const auto& user : connection.users) users.emplace_back(valid_utf8(user.name));
-  return {
-      {"type", connection.type == config::ConnectionType::postgres ? "postgres" : "mongodb"},
+  json::object object{
+      {"type", postgres ? "postgres" : "mongodb"},
       {"listen", std::move(listen)},
       {"upstream", valid_utf8(connection.upstream)},
       {"auth", name_of(connection.auth)},
       {"users", std::move(users)},
-      {"databases", texts(connection.databases)},
       {"tls", connection.tls.has_value()},
       {"auth_query", connection.auth_query.has_value()},
-      {"keep_passwords", connection.keep_passwords},
       {"max_clients", connection.max_clients},
       {"replay", connection.replay},
-      {"replay_limit", connection.replay_limit},
-      {"replay_time_limit", duration(connection.replay_time_limit)},
-      {"exactly_once", connection.exactly_once == config::ExactlyOnce::on},
-      {"lost_state", connection.lost_state == config::LostState::disconnect ? "disconnect" : "error"},
-      {"unknown_outcome_code", connection.unknown_outcome_code},
-      {"read_only_functions", texts(connection.read_only_functions)},
-      {"message_buffer", connection.message_buffer},
       {"pause_timeout", duration(connection.pause_timeout)},
-      {"ignore_startup_parameters", texts(connection.ignore_startup_parameters)},
-      {"server_lifetime", duration(connection.server_lifetime)},
-      {"reconnect", section_object(connection.reconnect)},
-      {"health", section_object(connection.health)},
   };
+  postgres ? add_postgres(connection, object) : add_mongodb(connection, object);
+  object["reconnect"] = section_object(connection.reconnect);
+  object["health"] = section_object(connection.health);
+  return object;
 }
 
 }  // namespace

@@ -112,7 +112,7 @@ int main(int argc, char** argv) {
   auto sources = process_sources();
   auto* run_command = app.add_subcommand("run", "Runs the proxy in the foreground");
   run_command->add_option("-c,--config", sources.file, "Configuration file");
-  run_command->add_option("--upstream", sources.upstream, "One connection, without a file: postgres://…");
+  run_command->add_option("--upstream", sources.upstream, "One connection, without a file: postgres://…, mongodb://… or mongodb+srv://…");
   run_command->add_option("--listen", sources.listen, "Address to listen on, with --upstream");
   run_command->add_option("--admin", sources.admin, "Address of the admin port, or off");
   run_command->add_option("--set", sources.set, "Overrides a setting, as in reconnect.max_retries=5")->allow_extra_args(false);

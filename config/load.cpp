@@ -8,11 +8,13 @@
 #include <map>
 #include <set>
 
+#include "config/collisions.hpp"
 #include "config/crypto_syntax.hpp"
 #include "config/fields.hpp"
 #include "config/passfile.hpp"
 #include "config/section.hpp"
 #include "config/tree.hpp"
+#include "config/uri.hpp"
 
 namespace holdfast::config {
 namespace {
@@ -115,23 +117,36 @@ void read_users(LoadState& state, const YAML::Node& node, const std::string& pat
   }
 }
 
-void read_upstream(Section& section, Connection& into) {
+/// As it is said; where that is no type, as the upstream begins, so that one wrong word is one mistake.
+std::optional<ConnectionType> read_type(Section& section) {
+  std::optional<ConnectionType> type;
+  if (!section.has("type")) section.mistake_here("needs a type: postgres or mongodb");
+  section.word<std::optional<ConnectionType>>("type", type,
+                                              {{"postgres", ConnectionType::postgres}, {"mongodb", ConnectionType::mongodb}});
+  const auto upstream = section.take("upstream");
+  return type || !upstream || !upstream.IsScalar() ? type : type_of_uri(upstream.Scalar());
+}
+
+void read_upstream(Section& section, std::optional<ConnectionType> type, Connection& into) {
   const auto node = section.take("upstream");
   if (!node) return section.mistake_here("needs an upstream");
   if (!node.IsScalar()) return section.mistake(node, "upstream", "must be a connection URI");
+  if (!type) return section.mistake(node, "upstream", unknown_scheme);
   const auto& uri = node.Scalar();
   into.upstream = redact_uri(uri);
-  if (into.type == ConnectionType::mongodb) {
-    std::string error;
+  std::string error;
+  if (type == ConnectionType::mongodb) {
     auto parsed = parse_mongo_uri(uri, error);
     if (!parsed) return section.mistake(node, "upstream", error);
     into.mongo = std::move(*parsed);
     return;
   }
-  std::string error;
   auto parsed = parse_postgres_uri(uri, error);
   if (!parsed) return section.mistake(node, "upstream", error);
   into.postgres = std::move(*parsed);
+  if (!has_late_at_sign(uri)) return;
+  section.warning(node, "upstream", "an @ stands behind the login, in the name of a host or of the database: in a user or password it must be "
+                                    "written %40, and / %2F");
 }
 
 /// From password_file, password_env, the URI, or PGPASSFILE, in this order.
@@ -176,6 +191,27 @@ bool names(const Section& section, const char* key, const char* inner) {
   return found.IsMap() && found[inner].IsDefined();
 }
 
+/// What only connections of type postgres have.
+void read_postgres(Section& section, Connection& into) {
+  section.texts("databases", into.databases);
+  section.size("replay_limit", into.replay_limit);
+  section.duration("replay_time_limit", into.replay_time_limit);
+  section.word<ExactlyOnce>("exactly_once", into.exactly_once, {{"off", ExactlyOnce::off}, {"on", ExactlyOnce::on}});
+  section.word<LostState>("lost_state", into.lost_state, {{"disconnect", LostState::disconnect}, {"error", LostState::error}});
+  section.word<std::string>("unknown_outcome_code", into.unknown_outcome_code, {{"08007", "08007"}, {"40003", "40003"}});
+  section.texts("read_only_functions", into.read_only_functions);
+  section.on_off("keep_passwords", into.keep_passwords);
+  section.texts("ignore_startup_parameters", into.ignore_startup_parameters);
+  section.duration("server_lifetime", into.server_lifetime);
+  section.size("message_buffer", into.message_buffer);
+  if (into.message_buffer < 1024 || into.message_buffer > 64 * 1024) {
+    section.mistake(section.take("message_buffer"), "message_buffer", "must be from 1KiB to 64KiB");
+  }
+  if (into.exactly_once == ExactlyOnce::on && !into.replay) {
+    section.mistake(section.take("exactly_once"), "exactly_once", "needs replay: on");
+  }
+}
+
 /// What only connections of type mongodb have.
 void read_mongodb(Section& section, const LoadState& state, Connection& into) {
   if (!state.hold_timeout_set && !names(section, "reconnect", "hold_timeout")) {
@@ -199,6 +235,23 @@ void read_mongodb(Section& section, const LoadState& state, Connection& into) {
   }
 }
 
+/// A key of the other type would do nothing, and whoever wrote it relies on it. Where the type is not known, neither is which these are.
+void refuse_keys_of_others(Section& section, std::optional<ConnectionType> type) {
+  const auto refuse = [&](ConnectionType owner, std::string_view key, const std::string& what) {
+    if (type == owner || !section.has(key)) return;
+    const auto node = section.take(key);
+    if (type) section.mistake(node, key, what);
+  };
+  for (const auto* key : {"exactly_once", "ignore_startup_parameters", "keep_passwords", "lost_state", "message_buffer", "read_only_functions",
+                          "replay_limit", "replay_time_limit", "server_lifetime", "unknown_outcome_code"}) {
+    refuse(ConnectionType::postgres, key, "is not served for mongodb");
+  }
+  refuse(ConnectionType::postgres, "databases", "is not served for mongodb: give the users rights in the server instead");
+  for (const auto* key : {"face", "pool", "pool_idle_timeout", "pool_max", "upgrade_writes"}) {
+    refuse(ConnectionType::mongodb, key, "is not served for postgres");
+  }
+}
+
 Connection read_connection(LoadState& state, const YAML::Node& node, const std::string& path, const Config& defaults) {
   Section section(state, node, path);
   Connection into;
@@ -210,18 +263,16 @@ Connection read_connection(LoadState& state, const YAML::Node& node, const std::
   if (!std::ranges::all_of(into.id, allowed)) {
     section.mistake(section.take("id"), "id", "may hold letters, digits, '-', '_' and '.' only");
   }
-  if (!section.has("type")) section.mistake_here("needs a type: postgres or mongodb");
-  section.word<ConnectionType>("type", into.type,
-                               {{"postgres", ConnectionType::postgres}, {"mongodb", ConnectionType::mongodb}});
+  const auto type = read_type(section);
+  into.type = type.value_or(ConnectionType::postgres);
   if (const auto listen = section.take("listen")) {
     read_listen(section, listen, "listen", into.listen);
   } else {
     section.mistake_here("needs a listen address");
   }
-  read_upstream(section, into);
+  read_upstream(section, type, into);
   resolve_password(section, into);
   read_users(state, section.take("users"), path + ".users", into);
-  section.texts("databases", into.databases);
   into.tls = read_tls(state, section.take("tls"), path + ".tls");
   section.number("max_clients", into.max_clients, 1, 1'000'000);
   if (const auto query = section.take("auth_query")) {
@@ -241,28 +292,10 @@ Connection read_connection(LoadState& state, const YAML::Node& node, const std::
   }
   read_auth(section, into);
   section.on_off("replay", into.replay);
-  section.duration("replay_time_limit", into.replay_time_limit);
-  if (into.type == ConnectionType::postgres) {
-    section.size("replay_limit", into.replay_limit);
-    section.word<ExactlyOnce>("exactly_once", into.exactly_once, {{"off", ExactlyOnce::off}, {"on", ExactlyOnce::on}});
-    section.word<LostState>("lost_state", into.lost_state,
-                            {{"disconnect", LostState::disconnect}, {"error", LostState::error}});
-    section.word<std::string>("unknown_outcome_code", into.unknown_outcome_code, {{"08007", "08007"}, {"40003", "40003"}});
-    section.texts("read_only_functions", into.read_only_functions);
-    section.size("message_buffer", into.message_buffer);
-    if (into.message_buffer < 1024 || into.message_buffer > 64 * 1024) {
-      section.mistake(section.take("message_buffer"), "message_buffer", "must be from 1KiB to 64KiB");
-    }
-    if (into.exactly_once == ExactlyOnce::on && !into.replay) {
-      section.mistake(section.take("exactly_once"), "exactly_once", "needs replay: on");
-    }
-  } else {
-    read_mongodb(section, state, into);
-  }
-  section.on_off("keep_passwords", into.keep_passwords);
+  if (type == ConnectionType::postgres) read_postgres(section, into);
+  if (type == ConnectionType::mongodb) read_mongodb(section, state, into);
+  refuse_keys_of_others(section, type);
   section.duration("pause_timeout", into.pause_timeout);
-  section.texts("ignore_startup_parameters", into.ignore_startup_parameters);
-  section.duration("server_lifetime", into.server_lifetime);
   const bool own_timeout = names(section, "reconnect", "connection_timeout");
   const auto of_uri = into.type == ConnectionType::mongodb ? into.mongo.connect_timeout : into.postgres.connect_timeout;
   if (of_uri && !own_timeout) into.reconnect.connection_timeout = *of_uri;
@@ -335,29 +368,6 @@ void read_notify(LoadState& state, const YAML::Node& node, std::vector<Notify>& 
     check_notify(section, notify);
     section.finish();
     into.push_back(std::move(notify));
-  }
-}
-
-/// Ids and addresses that stand twice, each at the place of the second.
-void check_collisions(LoadState& state, const Config& config, const YAML::Node& nodes) {
-  std::set<std::string> ids, addresses;
-  if (config.admin.listen) addresses.insert(config.admin.listen->to_string());
-  for (std::size_t i = 0; i < config.connections.size(); ++i) {
-    const auto& connection = config.connections[i];
-    const YAML::Node node = nodes[i];
-    const auto complain = [&](const char* key, const std::string& message) {
-      const auto place = node.IsMap() && node[key].IsDefined() ? node[key] : node;
-      state.mistakes.push_back(state.at(place, "connections." + connection.id + "." + key, message));
-    };
-    if (!connection.id.empty() && !ids.insert(connection.id).second) {
-      complain("id", "the id \"" + connection.id + "\" stands here twice");
-    }
-    for (const auto& address : connection.listen) {
-      if (address.port == 0 && !address.is_unix()) continue;
-      if (!addresses.insert(address.to_string()).second) {
-        complain("listen", connection.id + ": " + address.to_string() + " is listened on twice");
-      }
-    }
   }
 }
 

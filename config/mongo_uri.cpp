@@ -11,6 +11,7 @@
 #include "config/load.hpp"
 #include "config/lower.hpp"
 #include "config/percent.hpp"
+#include "config/uri.hpp"
 
 namespace holdfast::config {
 namespace {
@@ -39,6 +40,13 @@ class Parser {
     const auto end = std::min(text.find_first_of("/?"), text.size());
     auto authority = text.substr(0, end);
     auto rest = text.substr(end);
+    const auto are_options = [this](std::string_view options) {
+      std::string unused;
+      Parser trial(unused);
+      trial.uri_.srv = uri_.srv;
+      return trial.take_options(options);
+    };
+    if (login_goes_on(rest, are_options)) return fail(unencoded_login);
     if (const auto at = authority.rfind('@'); at != std::string_view::npos) {
       if (!take_user(authority.substr(0, at))) return std::nullopt;
       authority.remove_prefix(at + 1);

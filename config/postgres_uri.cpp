@@ -10,6 +10,7 @@
 
 #include "config/load.hpp"
 #include "config/percent.hpp"
+#include "config/uri.hpp"
 
 namespace holdfast::config {
 namespace {
@@ -71,12 +72,25 @@ class Parser {
     for (const std::string_view scheme : {"postgresql://", "postgres://"}) {
       if (!text.starts_with(scheme)) continue;
       text.remove_prefix(scheme.size());
-      if (!take_parts(text) || !resolve_hosts()) return std::nullopt;
+      if (!take_parts(text) || !resolve_hosts()) {
+        const auto are_parameters = [](std::string_view parameters) {
+          std::string unused;
+          return Parser(unused).take_parameters(parameters);
+        };
+        if (login_goes_on(behind_login(text), are_parameters)) error_ = unencoded_login;
+        return std::nullopt;
+      }
       if (uri_.database.empty()) uri_.database = uri_.user;
       return std::move(uri_);
     }
     error_ = "a PostgreSQL URI begins with postgres:// or postgresql://";
     return std::nullopt;
+  }
+
+  /// Cut where libpq cuts: a login ends at the first '@' that no '/' precedes, whatever else stands before it.
+  static std::string_view behind_login(std::string_view text) {
+    const auto stop = text.find_first_of("@/");
+    return stop != std::string_view::npos && text[stop] == '@' ? text.substr(stop + 1) : text;
   }
 
  private:
@@ -91,13 +105,10 @@ class Parser {
     return true;
   }
 
-  /// Cut where libpq cuts: a login ends at the first '@' that no '/' precedes, whatever else stands before it.
   bool take_parts(std::string_view text) {
-    const auto stop = text.find_first_of("@/");
-    if (stop != std::string_view::npos && text[stop] == '@') {
-      if (!take_user(text.substr(0, stop))) return false;
-      text.remove_prefix(stop + 1);
-    }
+    const auto rest = behind_login(text);
+    if (rest.size() < text.size() && !take_user(text.substr(0, text.size() - rest.size() - 1))) return false;
+    text = rest;
     if (!take_authority(text)) return false;
     if (text.starts_with('/')) {
       const auto name = take_until(text, "?").substr(1);
@@ -249,6 +260,11 @@ class Parser {
 
 std::optional<PostgresUri> parse_postgres_uri(std::string_view text, std::string& error) {
   return Parser(error).parse(text);
+}
+
+bool has_late_at_sign(std::string_view postgres_uri) {
+  const auto rest = Parser::behind_login(postgres_uri.substr(postgres_uri.find("://") + 3));
+  return login_goes_on(rest, [](std::string_view) { return true; });
 }
 
 // Hides too much rather than too little: a password with unquoted '@', '/' or '?' in it is no URI, but is shown all the same.

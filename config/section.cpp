@@ -78,6 +78,10 @@ void Section::mistake(const YAML::Node& node, std::string_view key, const std::s
   state_.mistakes.push_back(state_.at(node, path_of(key), path_of(key) + ": " + message));
 }
 
+void Section::warning(const YAML::Node& node, std::string_view key, const std::string& message) {
+  state_.warnings.push_back(state_.at(node, path_of(key), path_of(key) + ": " + message));
+}
+
 void Section::mistake_here(const std::string& message) {
   if (malformed_) return;  // that nothing could be read was told: what is therefore missing was not left out
   state_.mistakes.push_back(state_.at(node_, path_, (path_.empty() ? "the file" : path_) + ": " + message));
@@ -197,6 +201,10 @@ void Section::finish() {
       continue;
     }
     if (std::ranges::find(known_, key) != known_.end()) continue;
+    if (key.find_first_of("/?:@") != std::string::npos) {  // a piece of a URI, and maybe of a password
+      state_.mistakes.push_back(state_.at(entry.first, path_of(key), "no key of " + (path_.empty() ? "the file" : path_) + quotes_hint));
+      continue;
+    }
     std::string message = "unknown key \"" + path_of(key) + "\"";
     const auto nearest = std::ranges::min_element(known_, {}, [&](const auto& name) { return distance(name, key); });
     if (nearest != known_.end() && distance(*nearest, key) <= 2) message += "; did you mean \"" + *nearest + "\"?";

@@ -14,6 +14,9 @@
 
 namespace holdfast::config {
 
+/// YAML ends a text between braces at some of what a URI may hold.
+inline constexpr const char* quotes_hint = " (text with ? , or # between braces needs quotes)";
+
 /// What all sections of one load share.
 struct LoadState {
   std::string file;
@@ -65,6 +68,7 @@ class Section {
 
   /// `KEY: MESSAGE` at the node's place.
   void mistake(const YAML::Node& node, std::string_view key, const std::string& message);
+  void warning(const YAML::Node& node, std::string_view key, const std::string& message);
   void mistake_here(const std::string& message);
   /// Every key that nobody took is a mistake. Called last.
   void finish();

@@ -1,11 +1,13 @@
 // The file, or what a single connection's flags and variables amount to, with the settings of environment and flags laid over it.
 #include "config/tree.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cctype>
 #include <filesystem>
 #include <fstream>
 #include <set>
+#include <sstream>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -13,6 +15,7 @@
 #include <vector>
 
 #include "config/fields.hpp"
+#include "config/uri.hpp"
 
 namespace holdfast::config {
 namespace {
@@ -58,7 +61,7 @@ bool overlay(YAML::Node root, std::string_view path, const std::string& value) {
 
 YAML::Node single_connection(const Sources& sources, const std::string& uri) {
   YAML::Node connection;
-  const bool mongodb = uri.starts_with("mongodb");
+  const bool mongodb = type_of_uri(uri) == ConnectionType::mongodb;
   const auto variable = [&](std::string_view name) {
     return sources.environment ? sources.environment(name) : std::nullopt;
   };
@@ -113,6 +116,14 @@ void apply_overlays(const Sources& sources, YAML::Node root, LoadState& state) {
   }
 }
 
+bool is_between_braces(const std::string& text, const YAML::Exception& error) {
+  if (error.msg.find("flow") != std::string::npos) return true;
+  std::istringstream lines(text);
+  std::string line;
+  for (int i = 0; i <= error.mark.line; ++i) std::getline(lines, line);
+  return line.find_first_of("{[") < static_cast<std::size_t>(std::max(error.mark.column, 0));
+}
+
 /// None where there is nothing to read.
 std::optional<YAML::Node> read_base(const Sources& sources, LoadState& state) {
   if (sources.file) {
@@ -123,17 +134,24 @@ std::optional<YAML::Node> read_base(const Sources& sources, LoadState& state) {
       state.mistakes.push_back({*sources.file, 0, 0, "cannot read the file"});
       return std::nullopt;
     }
+    std::ostringstream content;
+    content << in.rdbuf();
     try {
-      auto root = YAML::Load(in);
+      auto root = YAML::Load(content.str());
       if (!root.IsNull()) return root;
       return YAML::Node(YAML::NodeType::Map);
     } catch (const YAML::Exception& error) {
-      state.mistakes.push_back({*sources.file, error.mark.line + 1, error.mark.column + 1, error.msg});
+      state.mistakes.push_back({*sources.file, error.mark.line + 1, error.mark.column + 1,
+                                error.msg + (is_between_braces(content.str(), error) ? quotes_hint : "")});
       return std::nullopt;
     }
   }
   const auto upstream =
       sources.upstream ? sources.upstream : sources.environment ? sources.environment("HOLDFAST_UPSTREAM") : std::nullopt;
+  if (upstream && !type_of_uri(*upstream)) {
+    state.mistakes.push_back({sources.upstream ? "--upstream" : "environment HOLDFAST_UPSTREAM", 0, 0, unknown_scheme});
+    return std::nullopt;
+  }
   if (upstream) return single_connection(sources, *upstream);
   state.mistakes.push_back({"configuration", 0, 0, "there is neither a file (-c, HOLDFAST_CONFIG, "
                             "/etc/holdfast/holdfast.yaml) nor an upstream (--upstream, HOLDFAST_UPSTREAM)"});

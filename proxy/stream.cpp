@@ -73,13 +73,13 @@ std::size_t Stream::write_now(const Parts& parts, ErrorCode& error) {
   return done;
 }
 
-Task<std::pair<std::size_t, ErrorCode>> Stream::write(std::string_view data) {
-  std::size_t done = 0;
+Task<std::pair<std::size_t, ErrorCode>> Stream::write(std::string_view data, std::size_t done) {
   ErrorCode error;
   if (tls_) {
+    const auto rest = data.substr(done);
     const auto [failed, size] =
-        co_await asio::async_write(*tls_, asio::buffer(data.data(), data.size()), asio::as_tuple(use_task));
-    co_return std::pair{size, failed};
+        co_await asio::async_write(*tls_, asio::buffer(rest.data(), rest.size()), asio::as_tuple(use_task));
+    co_return std::pair{done + size, failed};
   }
   while (done < data.size()) {
     done += socket_.write_some(asio::buffer(data.data() + done, data.size() - done), error);

@@ -52,8 +52,9 @@ class Stream {
   using Parts = std::array<std::string_view, 2>;
   /// Writes as much of both parts as goes without waiting. Returns the bytes written; would_block is no error.
   std::size_t write_now(const Parts& parts, ErrorCode& error);
-  /// Writes all of `data`. One write at a time. Returns the bytes written and the error that stopped it.
-  Task<std::pair<std::size_t, ErrorCode>> write(std::string_view data);
+  /// Writes all of `data` but the first `done` bytes. One write at a time. Returns the bytes written, those included, and the error that
+  /// stopped it.
+  Task<std::pair<std::size_t, ErrorCode>> write(std::string_view data, std::size_t done = 0);
 
   /// Continues the stream under TLS; `server_name` is sent (SNI) and, with `check`, looked for in the certificate.
   enum class HostCheck { off, on };

@@ -3,6 +3,8 @@
 
 #include <boost/asio.hpp>
 
+#include "proxy/frame_pool.hpp"
+
 namespace holdfast {
 
 namespace asio = boost::asio;
@@ -17,3 +19,13 @@ using Task = asio::awaitable<T, Executor>;
 inline constexpr asio::use_awaitable_t<Executor> use_task{};
 
 }  // namespace holdfast
+
+template <>
+inline void* boost::asio::detail::awaitable_frame_base<holdfast::Executor>::operator new(std::size_t size) {
+  return holdfast::FramePool::take(size);
+}
+
+template <>
+inline void boost::asio::detail::awaitable_frame_base<holdfast::Executor>::operator delete(void* memory, std::size_t size) {
+  holdfast::FramePool::give_back(memory, size);
+}

@@ -64,6 +64,7 @@ struct Upstream::Impl : std::enable_shared_from_this<Upstream::Impl> {
   std::uint64_t to_restore = 0, restored = 0, replayed = 0;
   Condition checked;
   std::uint64_t checks = 0;
+  std::map<std::size_t, std::string> told_failures;  // why the last attempt at each endpoint failed
   bool last_check_ok = false;
   std::optional<SystemTime> last_health_check;
   SystemTime since = std::chrono::system_clock::now();
@@ -130,7 +131,10 @@ void Upstream::Impl::perform() {
   }
   if (machine.state() != last_state) {
     last_state = machine.state();
-    paused.store(last_state == State::paused, std::memory_order_relaxed);
+    const bool pauses = last_state == State::paused;
+    if (paused.exchange(pauses, std::memory_order_relaxed) != pauses) {
+      spdlog::info("{} {}", machine.settings().connection, pauses ? "is paused" : "goes on");
+    }
     since = std::chrono::system_clock::now();
   }
   rearm();
@@ -201,6 +205,9 @@ Task<> Upstream::Impl::attempt(action::Attempt todo) {
   const auto address = machine.settings().endpoints[todo.endpoint];
   const auto outcome = co_await standing->attempt(address, todo.deadline);
   measured(Measured::attempt, outcome);
+  auto& told = told_failures[todo.endpoint];
+  if (!outcome.ok() && told != outcome.error) spdlog::warn("cannot connect to {}: {}", machine.settings().connection, outcome.error);
+  told = outcome.error;
   machine.on_attempt(todo.number, todo.endpoint, outcome, now());
   perform();
 }
@@ -307,6 +314,14 @@ void Upstream::login_finished(Grant grant, Outcome outcome) {
   impl_->post([grant = std::move(grant), outcome = std::move(outcome)](UpstreamMachine& machine) {
     machine.on_login_finished(grant.slot, grant.endpoint, outcome, now());
   });
+}
+
+void Upstream::grant_unused(Grant grant) {
+  impl_->post([slot = grant.slot](UpstreamMachine& machine) { machine.on_grant_unused(slot, now()); });
+}
+
+void Upstream::logged_in(std::size_t endpoint, Outcome outcome) {
+  impl_->post([endpoint, outcome = std::move(outcome)](UpstreamMachine& machine) { machine.on_login(endpoint, outcome, now()); });
 }
 
 void Upstream::backend_lost(std::size_t, std::string) {

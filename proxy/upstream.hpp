@@ -72,6 +72,11 @@ class Upstream {
   /// its standing connection at once; `rejected` concerns the client alone.
   void login_finished(Grant grant, Outcome outcome);
 
+  /// Nobody logs in by this grant. Releases its slot.
+  void grant_unused(Grant grant);
+  /// How a login went that no grant was held for. What it means is the same.
+  void logged_in(std::size_t endpoint, Outcome outcome);
+
   /// A session's backend was lost: the standing connection is checked at once. Only a hint.
   void backend_lost(std::size_t endpoint, std::string reason);
 

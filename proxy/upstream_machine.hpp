@@ -72,6 +72,10 @@ class UpstreamMachine {
   void enter(std::uint64_t waiter, Wish wish, SteadyTime deadline, SteadyTime now);
   void cancel_wait(std::uint64_t waiter);
   void on_login_finished(std::uint64_t slot, std::size_t endpoint, const Outcome& outcome, SteadyTime now);
+  /// Nobody logs in by that grant.
+  void on_grant_unused(std::uint64_t slot, SteadyTime now);
+  /// How a login went that held no slot.
+  void on_login(std::size_t endpoint, const Outcome& outcome, SteadyTime now);
   /// A session has lost its backend: is the standing connection still there?
   void on_backend_lost(SteadyTime now);
   /// A session found that the server at `endpoint` answers neither it, nor a check, nor a new login.

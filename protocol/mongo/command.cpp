@@ -329,7 +329,8 @@ std::string body_with_time_limit(std::string_view body, std::int64_t millisecond
 std::string body_of_abort(std::string_view statement) {
   Writer writer;
   writer.int32("abortTransaction", 1);
-  for (const auto key : {"lsid", "txnNumber", "$clusterTime"}) {
+  // Servers take no version of the Stable API here but the one that the transaction was begun with.
+  for (const auto key : {"lsid", "txnNumber", "$clusterTime", "apiVersion", "apiStrict", "apiDeprecationErrors"}) {
     if (const auto field = find(statement, key)) writer.raw(field->raw);
   }
   return writer.boolean("autocommit", false).text("$db", "admin").finish();

@@ -17,7 +17,7 @@ inline constexpr int host_unreachable = 6, host_not_found = 7, bad_value = 9, un
                      not_primary_legacy = 10058, not_writable_primary = 10107, duplicate_key = 11000, interrupted_at_shutdown = 11600,
                      interrupted = 11601, interrupted_by_state_change = 11602, not_primary_no_secondary_ok = 13435,
                      not_primary_or_secondary = 13436, retried_statement_mismatch = 40608, incomplete_retry_history = 40611,
-                     not_a_retryable_write = 50768;
+                     not_a_retryable_write = 50768, no_recovery_token = 50940;
 
 /// What a server names the codes that are answered by the proxy itself.
 [[nodiscard]] constexpr std::string_view name_of(int code) {

@@ -144,6 +144,17 @@ FrameError parse_header(std::string_view bytes, Header& into) {
   }
 }
 
+Arrival arrival_of(std::string_view bytes) {
+  Arrival arrival;
+  if (bytes.size() < header_size) return arrival;
+  Header header;
+  arrival.error = parse_header(bytes, header);
+  if (arrival.error != FrameError::none && arrival.error != FrameError::compressed) return arrival;
+  arrival.wanted = header.length;
+  arrival.whole = bytes.size() >= header.length;
+  return arrival;
+}
+
 FrameError parse_message(std::string_view frame, Message& into) {
   if (frame.size() < header_size) return FrameError::bad_length;
   if (const auto error = parse_header(frame, into.header); error != FrameError::none) return error;

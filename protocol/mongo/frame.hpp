@@ -58,6 +58,15 @@ enum class FrameError {
 /// `bytes` holds at least header_size bytes. The length is compared with its limits before anything is done with it.
 [[nodiscard]] FrameError parse_header(std::string_view bytes, Header& into);
 
+/// How far a message has come.
+struct Arrival {
+  FrameError error = FrameError::none;  // of its header; `compressed` is one for who has not asked for that
+  std::size_t wanted = header_size;     // bytes: of all of it, once its header is there
+  bool whole = false;
+};
+/// Of the message that begins with `bytes`.
+[[nodiscard]] Arrival arrival_of(std::string_view bytes);
+
 struct Sequence {
   std::string_view name;
   std::string_view documents;  // one behind the other, each with a length that fits

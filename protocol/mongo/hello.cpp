@@ -2,6 +2,8 @@
 #include "protocol/mongo/hello.hpp"
 
 #include <algorithm>
+#include <array>
+#include <charconv>
 #include <cstring>
 #include <utility>
 
@@ -102,9 +104,31 @@ void read_metadata(std::string_view metadata, HelloRequest& into) {
     if (name && name->kind == Kind::text) into.application = name->bytes;
   }
   if (const auto driver = find(metadata, "driver"); driver && driver->kind == Kind::document) {
-    const auto name = find(driver->bytes, "name");
+    const auto name = find(driver->bytes, "name"), version = find(driver->bytes, "version");
     if (name && name->kind == Kind::text) into.driver = name->bytes;
+    if (version && version->kind == Kind::text) into.driver_version = version->bytes;
   }
+}
+
+using Version = std::array<int, 3>;
+struct SaidVersion {
+  Version numbers{};
+  bool is_release = true;  // with nothing behind the numbers: 4.4.0b0 comes before 4.4.0
+};
+
+std::optional<SaidVersion> read_numbers(std::string_view version) {
+  SaidVersion said;
+  const auto* at = version.data();
+  const auto* const end = at + version.size();
+  for (auto& number : said.numbers) {
+    const auto [next, error] = std::from_chars(at, end, number);
+    if (error != std::errc() || number < 0) return std::nullopt;
+    at = next;
+    if (at == end || *at != '.') break;
+    ++at;
+  }
+  said.is_release = at == end;
+  return said;
 }
 
 /// The same complaints, in the same order, as the server that the face shows.
@@ -222,6 +246,18 @@ HelloRequest read_hello_request(std::string_view body, const Face& face) {
   }
   check_awaiting(face, has_version, request);
   return request;
+}
+
+bool logs_in_again(std::string_view driver, std::string_view version) {
+  struct Since {
+    std::string_view driver;
+    Version version;
+  };
+  // As their sources have it. Java's has 391 from 5.1 on, but 5.2 to 5.5.0 log in within the session of the command.
+  constexpr std::array known{Since{"PyMongo", {4, 4, 0}}, Since{"nodejs", {5, 2, 0}}, Since{"mongo-java-driver", {5, 5, 1}}};
+  const auto found = std::ranges::find(known, driver.substr(0, driver.find('|')), &Since::driver);
+  const auto said = read_numbers(version.substr(0, version.find('|')));
+  return found != known.end() && said && (said->numbers > found->version || (said->numbers == found->version && said->is_release));
 }
 
 std::string make_face_hello(const Face& face, const HelloRequest& request, const HelloExtras& extras) {

@@ -73,7 +73,7 @@ struct HelloRequest {
   bool backpressure = false;      // it retries by itself what is answered as overloaded
   bool load_balanced = false;     // it takes what it speaks with for a load balancer, and wants the name of who is behind it
   bool has_metadata = false;
-  std::string application, driver;
+  std::string application, driver, driver_version;
   std::string wants_mechanisms_of;      // DATABASE.USER; empty: not asked
   std::string_view speculative;         // speculativeAuthenticate; empty: none
   std::optional<TopologyVersion> topology_version;
@@ -81,6 +81,10 @@ struct HelloRequest {
   int error_code = 0;             // it is malformed: what to answer
   std::string error;
 };
+
+/// Does this driver log in again over the connection where it is answered 391, and repeat its command? Behind name and version of a driver
+/// stand those of what wraps it, parted by `|`.
+[[nodiscard]] bool logs_in_again(std::string_view driver, std::string_view version);
 
 enum class FaceKind { mongos, standalone };
 

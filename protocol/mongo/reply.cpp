@@ -1,4 +1,5 @@
-// One verdict for each reply, from its codes and labels, never from its text but for one code of 4.4 that hides in a text.
+// One verdict for each reply, from its codes and labels, never from its text but for one code of 4.4 that hides in a text, and for 13, which
+// has two meanings.
 #include "protocol/mongo/reply.hpp"
 
 #include <algorithm>
@@ -153,9 +154,18 @@ Verdict judge(const Command& command, const Reply& reply) {
   return Verdict::believed;
 }
 
+bool wants_login(const Reply& reply) {
+  return reply.code == code::unauthorized && reply.message.find("requires authentication") != std::string_view::npos;
+}
+
 bool tells_of_the_repetition_only(const Command& command, const Reply& reply) {
   if (reply.ok) return false;
   return (command.name != "findAndModify" && command.name != "findandmodify") || code::is_apart_from_execution(reply.code);
+}
+
+bool tells_of_the_transaction(const Reply& reply) {
+  if (reply.ok) return true;
+  return (reply.code == code::no_such_transaction || reply.transient_label) && !code::is_apart_from_execution(reply.code);
 }
 
 bool refuses_number(const Reply& reply) {

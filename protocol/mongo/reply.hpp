@@ -45,9 +45,15 @@ enum class Verdict {
 };
 [[nodiscard]] Verdict judge(const Command& command, const Reply& reply);
 
+/// The connection is logged in for nobody, and so the command was not looked at. One that its user may not run is refused otherwise.
+[[nodiscard]] bool wants_login(const Reply& reply);
+
 /// Does this failure of a repetition say nothing of what became of the command before? One of a batch comes before any statement is looked
 /// for in the history, or by an interruption; one of a findAndModify may also come of its execution, which is the first then.
 [[nodiscard]] bool tells_of_the_repetition_only(const Command& command, const Reply& reply);
+
+/// Does a commit's answer say what became of the transaction, also where that was asked for before? Other failures are of the present asking.
+[[nodiscard]] bool tells_of_the_transaction(const Reply& reply);
 
 /// Was the command's txnNumber refused, and nothing executed? A mongos tells that of its shards in writeErrors.
 [[nodiscard]] bool refuses_number(const Reply& reply);

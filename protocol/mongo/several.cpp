@@ -45,6 +45,10 @@ void KilledCursors::add_missing(const std::vector<std::int64_t>& cursors) {
   found_[1].insert(found_[1].end(), cursors.begin(), cursors.end());
 }
 
+void KilledCursors::add_alive(const std::vector<std::int64_t>& cursors) {
+  found_[2].insert(found_[2].end(), cursors.begin(), cursors.end());
+}
+
 std::string KilledCursors::body() const {
   Writer writer;
   for (std::size_t i = 0; i < keys.size(); ++i) writer.array(keys[i], array_of(found_[i]));

@@ -19,6 +19,8 @@ class KilledCursors {
   [[nodiscard]] bool add(std::string_view reply);
   /// Where these were, nobody is to be asked any more.
   void add_missing(const std::vector<std::int64_t>& cursors);
+  /// These could not be ended.
+  void add_alive(const std::vector<std::int64_t>& cursors);
   /// The answer to the whole.
   [[nodiscard]] std::string body() const;
 

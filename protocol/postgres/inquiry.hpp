@@ -12,4 +12,10 @@ struct Inquiry {
   std::vector<std::string> parameters;
 };
 
+/// A commit of our own without a table, in a READ ONLY transaction too: once it is acknowledged, every commit that was visible
+/// before is as durable as the session asks for.
+[[nodiscard]] inline Inquiry commit_barrier() {
+  return {"SELECT pg_catalog.pg_logical_emit_message(true, 'holdfast'::pg_catalog.text, ''::pg_catalog.text)", {}};
+}
+
 }  // namespace holdfast::postgres

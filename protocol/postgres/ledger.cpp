@@ -13,7 +13,7 @@ BEGIN;
 CREATE SCHEMA IF NOT EXISTS holdfast;
 CREATE TABLE IF NOT EXISTS holdfast.ledger (
   session  pg_catalog.uuid NOT NULL,        -- of a client of holdfast
-  sequence pg_catalog.int8 NOT NULL,        -- of its commits; negative: a barrier
+  sequence pg_catalog.int8 NOT NULL,        -- of its commits
   fence    pg_catalog.bool NOT NULL,        -- true: what had this key before was lost and can not commit any more
   made_at  pg_catalog.timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
   PRIMARY KEY (session, sequence)
@@ -43,13 +43,6 @@ BEGIN
   RETURN CASE WHEN fenced THEN 'fenced' ELSE 'committed' END;
 END $$;
 
--- A commit of its own, to learn that what is visible is durable.
-CREATE OR REPLACE FUNCTION holdfast.barrier(pg_catalog.uuid, pg_catalog.int8) RETURNS pg_catalog.void
-  LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-  INSERT INTO holdfast.ledger (session, sequence, fence) VALUES ($1, OPERATOR(pg_catalog.-) $2, true)
-    ON CONFLICT (session, sequence) DO UPDATE SET made_at = pg_catalog.clock_timestamp()
-$$;
-
 -- Fences stay for a day: a transaction that was lost may still be on its way.
 CREATE OR REPLACE FUNCTION holdfast.forget(pg_catalog.uuid, pg_catalog.int8) RETURNS pg_catalog.void
   LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -66,7 +59,7 @@ $$;
 -- Every role that logs in through holdfast needs these two; name roles in place of PUBLIC to keep it narrower.
 GRANT USAGE ON SCHEMA holdfast TO PUBLIC;
 GRANT EXECUTE ON FUNCTION holdfast.record(pg_catalog.uuid, pg_catalog.int8), holdfast.fence(pg_catalog.uuid, pg_catalog.int8),
-  holdfast.barrier(pg_catalog.uuid, pg_catalog.int8), holdfast.forget(pg_catalog.uuid, pg_catalog.int8), holdfast.sweep() TO PUBLIC;
+  holdfast.forget(pg_catalog.uuid, pg_catalog.int8), holdfast.sweep() TO PUBLIC;
 COMMIT;
 )";
 }
@@ -80,12 +73,11 @@ DROP SCHEMA IF EXISTS holdfast CASCADE;
 std::string_view ledger_check() {
   return "SELECT coalesce(pg_catalog.bool_and(pg_catalog.has_schema_privilege('holdfast', 'USAGE')"
          " AND pg_catalog.has_function_privilege(oid, 'EXECUTE')), false)"
-         " AND pg_catalog.count(*) OPERATOR(pg_catalog.=) 5"
+         " AND pg_catalog.count(*) OPERATOR(pg_catalog.=) 4"
          " FROM pg_catalog.pg_proc"
          " WHERE oid OPERATOR(pg_catalog.=) ANY (ARRAY["
          "pg_catalog.to_regprocedure('holdfast.record(uuid,int8)')::pg_catalog.oid,"
          "pg_catalog.to_regprocedure('holdfast.fence(uuid,int8)')::pg_catalog.oid,"
-         "pg_catalog.to_regprocedure('holdfast.barrier(uuid,int8)')::pg_catalog.oid,"
          "pg_catalog.to_regprocedure('holdfast.forget(uuid,int8)')::pg_catalog.oid,"
          "pg_catalog.to_regprocedure('holdfast.sweep()')::pg_catalog.oid])";
 }
@@ -96,8 +88,6 @@ std::string_view ledger_fence() {
   return "SELECT CASE WHEN pg_catalog.current_setting('transaction_read_only') OPERATOR(pg_catalog.=) 'on' THEN 'read_only'"
          " ELSE holdfast.fence($1::pg_catalog.uuid, $2::pg_catalog.int8) END";
 }
-
-std::string_view ledger_barrier() { return "SELECT holdfast.barrier($1::pg_catalog.uuid, $2::pg_catalog.int8)"; }
 
 std::string_view ledger_forget() { return "SELECT holdfast.forget($1::pg_catalog.uuid, $2::pg_catalog.int8)"; }
 

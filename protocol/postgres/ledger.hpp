@@ -25,8 +25,6 @@ namespace holdfast::postgres {
 [[nodiscard]] std::string_view ledger_record();
 /// Outside a transaction; parameters: session, sequence. Waits for the lost transaction, if that is still under way.
 [[nodiscard]] std::string_view ledger_fence();
-/// A commit of our own: once it is acknowledged, every commit that was visible before is as durable as the session asks for.
-[[nodiscard]] std::string_view ledger_barrier();
 /// Removes what the session has no more use for; parameters: session, the last sequence of these.
 [[nodiscard]] std::string_view ledger_forget();
 /// Removes what is a day old: of sessions that ended, and of proxies that died.

@@ -14,6 +14,7 @@ namespace {
 constexpr std::size_t names_max = 256;
 constexpr std::size_t rounds_max = 16;
 constexpr std::int64_t cursor_with_hold = 0x20;  // CURSOR_OPT_HOLD of parsenodes.h
+constexpr std::int64_t on_commit_drop = 4;       // ONCOMMIT_DROP of pg_query.proto
 constexpr std::int64_t set_multi = 4;            // VAR_SET_MULTI of pg_query.proto: SET TRANSACTION and the like
 
 /// Syntax of versions after 15 that its grammar takes for a call.
@@ -72,13 +73,20 @@ std::optional<Finding> effect_of(const TreeNode& node, bool alone) {
   if (type == "DeclareCursorStmt" && (node.number("options") & cursor_with_hold) != 0) {
     return Finding{"cursor", "a cursor WITH HOLD"};
   }
-  if (type == "RangeVar" && (node.text("relpersistence") == "t" || node.text("schemaname").starts_with("pg_temp"))) {
-    return Finding{"temporary_table", "a temporary relation"};
-  }
+  if (type == "RangeVar" && node.text("schemaname").starts_with("pg_temp")) return Finding{"temporary_table", "a temporary relation"};
   if (type == "String" && node.text("sval").starts_with("pg_temp")) {
     return Finding{"temporary_table", "something in the schema pg_temp"};
   }
   return std::nullopt;
+}
+
+/// Temporary relations that are made by the statement of this node and outlive its transaction, where summed up for all of its nodes.
+int temporary_by(const TreeNode& node) {
+  const auto is_temporary = [](const TreeNode& relation) { return relation.text("relpersistence") == "t"; };
+  if (node.is("RangeVar")) return is_temporary(node) ? 1 : 0;
+  if (node.is("CreateStmt") && node.number("oncommit") == on_commit_drop) return is_temporary(node.child("relation")) ? -1 : 0;
+  if (node.is("IntoClause") && node.number("on_commit") == on_commit_drop) return is_temporary(node.child("rel")) ? -1 : 0;
+  return 0;
 }
 
 /// A word of a stored body after which nothing about the session is certain.
@@ -163,7 +171,9 @@ void SessionJudge::add_text(std::string_view text) {
   if (!tree) return refuse("unconfirmed_state", "a statement that could not be parsed");
   const auto statements = tree->statements();
   for (const auto& statement : statements) {
+    int temporary = 0;
     each_node(statement, [&](const TreeNode& node) {
+      temporary += temporary_by(node);
       if (const auto finding = effect_of(node, statements.size() == 1)) {
         refuse(finding->reason, std::string(finding->what));
       } else if (node.is("DoStmt")) {
@@ -178,6 +188,7 @@ void SessionJudge::add_text(std::string_view text) {
         if (!parts.empty()) want({parts.size() > 1 ? parts[parts.size() - 2] : "", parts.back()}, Found::text);
       }
     });
+    if (temporary > 0) refuse("temporary_table", "a temporary relation");
   }
 }
 

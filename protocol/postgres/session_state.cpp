@@ -1,4 +1,4 @@
-// Records of a session's state, and the snapshot that replaces them.
+// Records of a session's state as it is confirmed, and what brings it back. The snapshot that replaces them is session_snapshot.cpp's.
 #include "protocol/postgres/session_state.hpp"
 
 #include <algorithm>
@@ -52,26 +52,35 @@ bool names_session_lock(std::string_view text) {
   return false;
 }
 
+/// SET seed, or a set_config of it: as setseed(), and no setting that could be read back.
+bool sets_seed(std::string_view text, const TextScan& scan) {
+  TextLexer lexer(text);
+  Word before = Word::none;
+  for (Token token = lexer.next(); token.kind != Token::Kind::end; token = lexer.next()) {
+    if (token.word == Word::seed_ && before == Word::set_) return true;
+    if (scan.calls_set_config && token.kind == Token::Kind::literal && lower(token.text) == "'seed'") return true;
+    const bool goes_on = before == Word::set_ && (token.word == Word::local_ || token.word == Word::session_);
+    if (!goes_on) before = token.word;
+  }
+  return false;
+}
+
 bool is_ascii(std::string_view text) {
   return std::ranges::none_of(text, [](char c) { return (c & 0x80) != 0; });
 }
 
-std::string quote_element(std::string_view element) {
-  std::string out = "\"";
-  for (const char c : element) {
-    if (c == '"' || c == '\\') out += '\\';
-    out += c;
-  }
-  return out + '"';
-}
+/// When a setting is brought back, where others depend on it.
+enum class RestoreTime { before_load, before_others, among_others, last };
 
-std::string array_literal(const std::set<std::string>& elements) {
-  std::string out = "{";
-  for (const auto& element : elements) {
-    if (out.size() > 1) out += ',';
-    out += quote_element(element);
+RestoreTime restore_time(std::string_view name) {
+  // The others are written in the one; the other says where a LOAD looks.
+  if (name == "client_encoding" || name == "dynamic_library_path") return RestoreTime::before_load;
+  if (name == "search_path") return RestoreTime::before_others;  // as default_text_search_config is looked for there
+  // Time limits that are meant for the client's statements.
+  for (const std::string_view limit : {"statement_timeout", "lock_timeout", "transaction_timeout"}) {
+    if (name == limit) return RestoreTime::last;
   }
-  return out + '}';
+  return RestoreTime::among_others;
 }
 
 }  // namespace
@@ -96,6 +105,11 @@ StateEffect SessionState::on_completed(std::string_view text, const TextScan& sc
       scan.kind == TextClass::unknown || scan.kind == TextClass::procedure) {
     note_settings(text, scan);
   }
+  if (scan.set_local && !scan.calls_set_config) note_local_settings(text);
+  if ((tag == "SET" || scan.calls_set_config) && !lasting_pin_ && contains_word(text, "seed") && sets_seed(text, scan)) {
+    lasting_pin_ = Pin{"random_seed", "a seed that was set"};
+  }
+  if (tag == "LOAD") note_loads(text);
   const auto effect = apply(text, scan, tag, where);
   return free && !pins_.empty() ? StateEffect::snapshot_now : effect;
 }
@@ -109,8 +123,7 @@ StateEffect SessionState::apply(std::string_view text, const TextScan& scan, std
     case TextClass::constant_set: {
       if (tag != "SET") return StateEffect::none;
       auto name = set_target(text);
-      const auto written_in_another = [](const auto& each) { return each.second.is_statement && !is_ascii(each.second.text); };
-      if (name == "client_encoding" && std::ranges::any_of(settings_, written_in_another)) return StateEffect::snapshot_now;
+      if (name == "client_encoding" && holds_other_than_ascii()) return StateEffect::snapshot_now;  // it is written in another
       if (where == Where::in_transaction || !name || settings_.size() >= settings_max) return StateEffect::snapshot_now;
       settings_[*name] = Setting{std::string(text), true};
       return StateEffect::none;
@@ -142,8 +155,9 @@ StateEffect SessionState::apply(std::string_view text, const TextScan& scan, std
         return StateEffect::none;
       }
       return StateEffect::snapshot_when_idle;
-    case TextClass::load: loads_.emplace_back(text); return StateEffect::none;
+    case TextClass::load: return StateEffect::none;
     case TextClass::temporary:
+      if (where == Where::in_transaction && scan.single_statement && is_dropped_at_commit(text)) return StateEffect::snapshot_when_idle;
       pins_.push_back({"temporary_table", "a temporary table"});
       // Whether it outlives its transaction only the server knows.
       return where == Where::in_transaction ? StateEffect::snapshot_now : StateEffect::snapshot_when_idle;
@@ -160,10 +174,42 @@ StateEffect SessionState::apply(std::string_view text, const TextScan& scan, std
   return several || names_session_lock(text) ? StateEffect::snapshot_judged : StateEffect::snapshot_when_idle;
 }
 
+bool SessionState::holds_other_than_ascii() const {
+  const auto other = [](const std::string& text) { return !is_ascii(text); };
+  const auto value = [&](const auto& setting) { return other(setting.second.text); };
+  const auto either = [&](const auto& named) { return other(named.first) || other(named.second); };
+  return std::ranges::any_of(settings_, value) || std::ranges::any_of(channels_, other) || std::ranges::any_of(prepared_, either) ||
+         other(role_) || other(authorization_);
+}
+
 /// Of custom settings the server tells only by their names.
 void SessionState::note_settings(std::string_view text, const TextScan& scan) {
   for (const auto& name : dotted_settings(text)) note_setting_name(name);
   if (scan.calls_set_config && !lasting_pin_ && computes_setting_name(text, ParameterOf::client)) lasting_pin_ = unnamed_setting;
+}
+
+/// The server knows a custom setting for as long as the session lasts, though its value ends with the transaction. What it
+/// is then, a snapshot tells.
+void SessionState::note_local_settings(std::string_view text) {
+  for (const auto& name : dotted_settings(text)) {
+    if (settings_.contains(name) || dotted_.contains(name)) continue;
+    note_setting_name(name);
+    snapshot_wanted_ = true;
+  }
+}
+
+/// What a snapshot does not tell of: each library once, in the order in which they were loaded.
+void SessionState::note_loads(std::string_view text) {
+  TextLexer lexer(text);
+  bool begins = true;
+  for (Token token = lexer.next(); token.kind != Token::Kind::end;) {
+    const bool loads = begins && token.word == Word::load_;
+    begins = token.kind == Token::Kind::semicolon;
+    token = lexer.next();
+    if (!loads || token.kind != Token::Kind::literal) continue;
+    auto load = "LOAD " + std::string(token.text);
+    if (std::ranges::find(loads_, load) == loads_.end()) loads_.push_back(std::move(load));
+  }
 }
 
 void SessionState::note_setting_name(std::string_view name) {
@@ -234,121 +280,11 @@ StateEffect SessionState::on_completed_without_text() {
   return StateEffect::snapshot_when_idle;
 }
 
-// Every name is qualified and every operator is written out, so that the client's search_path does not matter.
-std::string_view SessionState::snapshot_query() {
-  return "SELECT 'setting'::pg_catalog.text, name, setting FROM pg_catalog.pg_settings"
-         " WHERE source OPERATOR(pg_catalog.=) 'session'"
-         " UNION ALL SELECT 'channel', c, '' FROM pg_catalog.pg_listening_channels() AS c"
-         " UNION ALL SELECT 'cursor', name, '' FROM pg_catalog.pg_cursors WHERE is_holdable"
-         " UNION ALL SELECT 'lock', '', '' FROM pg_catalog.pg_locks WHERE locktype OPERATOR(pg_catalog.=) 'advisory'"
-         " AND pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid()"
-         " UNION ALL SELECT 'temporary', relname::pg_catalog.text, '' FROM pg_catalog.pg_class"
-         " WHERE relnamespace OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema()"
-         " AND relkind OPERATOR(pg_catalog.<>) 'i'"
-         " UNION ALL SELECT 'temporary object', pg_catalog.regexp_replace(pg_catalog.pg_describe_object(classid, objid, objsubid),"
-         " '[^[:ascii:]]', '_', 'g'), '' FROM pg_catalog.pg_depend"
-         " WHERE refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_namespace'::pg_catalog.regclass::pg_catalog.oid"
-         " AND refobjid OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema()"
-         " AND classid OPERATOR(pg_catalog.<>) 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid"
-         " UNION ALL SELECT 'prepared', name, statement FROM pg_catalog.pg_prepared_statements WHERE from_sql"
-         " UNION ALL SELECT 'role', '', pg_catalog.current_setting('role')"
-         " UNION ALL SELECT 'authorization', '', pg_catalog.current_setting('session_authorization')"
-         " UNION ALL SELECT 'dotted', n, pg_catalog.current_setting(n, true)"
-         " FROM pg_catalog.unnest($1::pg_catalog.text[]) AS n"
-         " WHERE pg_catalog.current_setting(n, true) IS NOT NULL"
-         // One that an extension has declared is among the settings, if it was set here.
-         " AND n OPERATOR(pg_catalog.<>) ALL (ARRAY(SELECT pg_catalog.lower(name) FROM pg_catalog.pg_settings))"
-         // An SQL body in the form of the standard (version 14) is not in prosrc. The client's encoding may not have all that is in it.
-         " UNION ALL SELECT 'body', p.proname::pg_catalog.text, CASE WHEN pg_catalog.current_setting('client_encoding')"
-         " OPERATOR(pg_catalog.=) ANY (ARRAY['UTF8', 'SQL_ASCII', pg_catalog.current_setting('server_encoding')]) THEN b.body"
-         " ELSE pg_catalog.regexp_replace(b.body, '[^[:ascii:]]', '_', 'g') END FROM pg_catalog.pg_proc p, pg_catalog.pg_language l,"
-         " LATERAL (SELECT CASE WHEN p.prosrc OPERATOR(pg_catalog.=) ''::pg_catalog.text THEN pg_catalog.pg_get_functiondef(p.oid)"
-         " ELSE p.prosrc END) AS b(body) WHERE p.proname OPERATOR(pg_catalog.=) ANY ($2::pg_catalog.name[]) AND l.oid OPERATOR(pg_catalog.=) p.prolang"
-         " AND p.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid AND p.prokind OPERATOR(pg_catalog.<>) 'a'::pg_catalog.\"char\""
-         " AND l.lanname OPERATOR(pg_catalog.<>) ALL (ARRAY['c', 'internal']::pg_catalog.name[])";
-}
-
-std::string SessionState::dotted_names() const {
-  auto all = dotted_;
-  all.insert(body_settings_.begin(), body_settings_.end());
-  return array_literal(all);
-}
-
-std::string SessionState::wanted_functions() const { return array_literal(looking_); }
-
-void SessionState::begin_snapshot() {
-  snapshot_ = Snapshot{};
-  snapshot_wanted_ = snapshot_incomplete_ = false;
-  asked_ = dotted_;
-  looking_.merge(wanted_);
-  wanted_.clear();
-  settings_asked_ = body_settings_.size();
-}
-
-void SessionState::on_snapshot_row(std::string_view kind, std::string_view name, std::string_view value) {
-  if (kind == "setting" || kind == "dotted") {
-    snapshot_.settings[std::string(name)] = Setting{std::string(value), false};
-  } else if (kind == "channel") {
-    snapshot_.channels.emplace(name);
-  } else if (kind == "cursor") {
-    snapshot_.pins.push_back({"cursor", "the cursor WITH HOLD \"" + std::string(name) + '"'});
-  } else if (kind == "lock") {
-    snapshot_.pins.push_back({"advisory_lock", "a session advisory lock"});
-  } else if (kind == "temporary") {
-    snapshot_.pins.push_back({"temporary_table", "the temporary relation \"" + std::string(name) + '"'});
-  } else if (kind == "temporary object") {
-    snapshot_.pins.push_back({"temporary_table", "the temporary " + std::string(name)});
-  } else if (kind == "body") {
-    on_body(name, value);
-  } else if (kind == "prepared") {
-    snapshot_.prepared.insert_or_assign(std::string(name), std::string(value));
-  } else if (kind == "role") {
-    snapshot_.role = value;
-  } else if (kind == "authorization") {
-    if (value != login_) snapshot_.authorization = value;
-  }
-}
-
-void SessionState::end_snapshot() {
-  settings_ = std::move(snapshot_.settings);
-  channels_ = std::move(snapshot_.channels);
-  role_ = std::move(snapshot_.role);
-  authorization_ = std::move(snapshot_.authorization);
-  pins_ = std::move(snapshot_.pins);
-  take_prepared();
-  take_names();
-  if (snapshot_incomplete_) return;
-  unconfirmed_.clear();
-  shapes_.clear();
-  overflowed_ = false;
-}
-
-/// A name that was asked for in vain is not kept; one of a function's body is, for that is not looked into again.
-void SessionState::take_names() {
-  for (const auto& name : asked_) {
-    if (!settings_.contains(name)) dotted_.erase(name);
-  }
-  asked_.clear();
-  looked_.merge(looking_);
-  looking_.clear();
-  snapshot_incomplete_ = !wanted_.empty() || body_settings_.size() > settings_asked_;
-}
-
-/// The server shows the whole text that a PREPARE stood in: with others in it, it cannot be run again.
-void SessionState::take_prepared() {
-  prepared_ = std::move(snapshot_.prepared);
-  for (const auto& [name, text] : prepared_) {
-    if (scan_text(text).kind == TextClass::prepare && prepared_name(text) == name) continue;
-    pins_.push_back({"unconfirmed_state", "the prepared statement \"" + name + "\", which a longer text made"});
-  }
-}
-
 std::vector<RestoreItem> SessionState::restore_items() const {
   std::vector<RestoreItem> items;
   const auto set_config = [&](RestoreItem::Kind kind, const std::string& name, const std::string& value) {
     items.push_back({kind, name, "SELECT pg_catalog.set_config($1, $2, false)", {name, value}});
   };
-  for (const auto& text : loads_) items.push_back({RestoreItem::Kind::load, "LOAD", text, {}});
   const auto add_setting = [&](const std::string& name, const Setting& setting) {
     if (setting.is_statement) {
       items.push_back({RestoreItem::Kind::setting, name, setting.text, {}});
@@ -356,12 +292,15 @@ std::vector<RestoreItem> SessionState::restore_items() const {
       set_config(RestoreItem::Kind::setting, name, setting.text);
     }
   };
-  // The others are written in it.
-  const auto encoding = settings_.find("client_encoding");
-  if (encoding != settings_.end()) add_setting(encoding->first, encoding->second);
-  for (const auto& [name, setting] : settings_) {
-    if (name != "client_encoding") add_setting(name, setting);
-  }
+  const auto add_settings_of = [&](RestoreTime time) {
+    for (const auto& [name, setting] : settings_) {
+      if (restore_time(name) == time) add_setting(name, setting);
+    }
+  };
+  add_settings_of(RestoreTime::before_load);
+  for (const auto& text : loads_) items.push_back({RestoreItem::Kind::load, "LOAD", text, {}});
+  add_settings_of(RestoreTime::before_others);
+  add_settings_of(RestoreTime::among_others);
   for (const auto& [name, text] : prepared_) items.push_back({RestoreItem::Kind::prepared, name, text, {}});
   for (const auto& name : channels_) {
     items.push_back({RestoreItem::Kind::channel, name, "LISTEN " + quote_identifier(name), {}});
@@ -372,6 +311,7 @@ std::vector<RestoreItem> SessionState::restore_items() const {
   if (!authorization_.empty() || (!role_.empty() && role_ != "none")) {
     for (const auto& [name, text] : prepared_) items.push_back({RestoreItem::Kind::prepared, name, text, {}});
   }
+  add_settings_of(RestoreTime::last);
   return items;
 }
 

@@ -56,8 +56,9 @@ class SessionState {
   /// A value that a set_config of the client's may take for the name of a custom setting.
   void note_setting_name(std::string_view name);
 
-  /// The one query of a snapshot; its parameters are dotted_names() and wanted_functions() as array literals.
-  [[nodiscard]] static std::string_view snapshot_query();
+  /// The one query of the snapshot that begin_snapshot() has begun, and its parameters.
+  [[nodiscard]] std::string snapshot_query() const;
+  [[nodiscard]] std::vector<std::string> snapshot_parameters() const;
   [[nodiscard]] std::string dotted_names() const;
   /// Functions whose bodies have not been looked into yet for the names of custom settings.
   [[nodiscard]] std::string wanted_functions() const;
@@ -103,11 +104,15 @@ class SessionState {
     std::set<std::string> channels;
     std::map<std::string, std::string> prepared;
     std::string role, authorization;
+    bool sees_all = true;  // the role: all settings
     std::vector<Pin> pins;
   };
 
   void remember(std::string_view text, const TextScan& scan);
   void note_settings(std::string_view text, const TextScan& scan);
+  void note_local_settings(std::string_view text);
+  void note_loads(std::string_view text);
+  [[nodiscard]] bool holds_other_than_ascii() const;
   void take_prepared();
   void want_bodies(std::string_view text);
   void on_body(std::string_view function, std::string_view body);

@@ -1,6 +1,7 @@
 // Slots with reference counts, and the names that point to them.
 #include "protocol/postgres/statement_store.hpp"
 
+#include <algorithm>
 #include <utility>
 
 namespace holdfast::postgres {
@@ -26,7 +27,7 @@ StatementId StatementStore::add_query(std::string_view message, std::string_view
   slot.text_size = static_cast<std::uint32_t>(text.size());
   slot.is_parse = false;
   slot.backend = 0;
-  slot.born = 0;
+  slot.born = slot.read_as = 0;
   slot.scan = scan_text(text);
   return id;
 }
@@ -46,6 +47,7 @@ StatementId StatementStore::add_without_text() {
   slot.name_size = slot.text_size = 0;
   slot.is_parse = false;
   slot.backend = 0;
+  slot.born = slot.read_as = 0;
   slot.scan = TextScan{};
   return id;
 }
@@ -95,6 +97,16 @@ void StatementStore::drop_name(std::string_view name) {
     release(found->second);
     names_.erase(found);
   }
+}
+
+void StatementStore::note_reading(std::uint64_t reading) {
+  const auto note = [&](StatementId id) {
+    if (id == no_statement || slots_[id].read_as != 0) return;
+    const auto depends = [](char c) { return c == '\\' || (c & 0x80) != 0; };
+    if (std::ranges::any_of(slots_[id].text(), depends)) slots_[id].read_as = reading;
+  };
+  for (const auto& [name, id] : names_) note(id);
+  note(unnamed_);
 }
 
 void StatementStore::drop_all_names() {

@@ -26,6 +26,7 @@ struct Statement {
   std::uint32_t references = 0;
   BackendNumber backend = 0;      // the one that knows it under its name (prepared statements only)
   std::uint64_t born = 0;         // number of the request that prepared it
+  std::uint64_t read_as = 0;      // how its text was read, where that has changed since: sent again, it would be another; else 0
   TextScan scan{};
   bool is_parse = false;
   [[nodiscard]] std::string_view name() const {
@@ -61,6 +62,8 @@ class StatementStore {
   /// Undoes bind_name: the name means `previous` again (whose reference passes back), or nothing.
   void rebind_name(std::string_view name, StatementId previous);
   void drop_name(std::string_view name);
+  /// The server reads texts in another way from now on than by `reading`: those of which the meaning depends on that keep it.
+  void note_reading(std::uint64_t reading);
   /// DEALLOCATE ALL: the unnamed statement stays.
   void drop_all_names();
 

@@ -179,21 +179,64 @@ std::optional<std::string_view> characteristics_target(std::string_view text) {
   return token.kind == Token::Kind::end && !lexer.doubtful() ? std::optional(target) : std::nullopt;
 }
 
+namespace {
+
+/// Behind a DEALLOCATE; none for ALL.
+std::optional<std::string> deallocated_name(TextLexer& lexer) {
+  Token token = lexer.next();
+  if (token.word == Word::prepare_) {
+    TextLexer ahead = lexer;
+    const Token next = ahead.next();
+    if (is_name(next)) {  // else the statement is called PREPARE
+      token = next;
+      lexer = ahead;
+    }
+  }
+  if (is_word(token, "all") || !is_name(token)) return std::nullopt;
+  return fold(token);
+}
+
+}  // namespace
+
+bool is_dropped_at_commit(std::string_view text) {
+  TextLexer lexer(text);
+  Token before, previous;
+  for (Token token = lexer.next(); token.kind != Token::Kind::end; token = lexer.next()) {
+    if (is_word(before, "on") && is_word(previous, "commit") && is_word(token, "drop")) return true;
+    before = std::exchange(previous, token);
+  }
+  return false;
+}
+
 std::optional<std::string> prepared_name(std::string_view text) {
   TextLexer lexer(text);
   const Token first = lexer.next();
-  if (first.word != Word::prepare_ && first.word != Word::execute_ && first.word != Word::deallocate_) return std::nullopt;
-  Token token = lexer.next();
-  if (first.word == Word::prepare_ && token.word == Word::transaction_) return std::nullopt;
-  if (first.word == Word::deallocate_) {
-    if (token.word == Word::prepare_) {
-      const Token next = lexer.next();
-      if (is_name(next)) token = next;  // else the statement is called PREPARE
-    }
-    if (token.kind == Token::Kind::word && lower(token.text) == "all") return std::nullopt;
-  }
-  if (!is_name(token)) return std::nullopt;
+  if (first.word == Word::deallocate_) return deallocated_name(lexer);
+  if (first.word != Word::prepare_ && first.word != Word::execute_) return std::nullopt;
+  const Token token = lexer.next();
+  if ((first.word == Word::prepare_ && token.word == Word::transaction_) || !is_name(token)) return std::nullopt;
   return fold(token);
+}
+
+std::vector<std::string> deallocated_names(std::string_view text) {
+  std::vector<std::string> names;
+  TextLexer lexer(text);
+  bool begins = true;
+  for (Token token = lexer.next(); token.kind != Token::Kind::end; token = lexer.next()) {
+    if (begins && token.word == Word::deallocate_) names.push_back(deallocated_name(lexer).value_or(std::string()));
+    begins = token.kind == Token::Kind::semicolon;
+  }
+  return names;
+}
+
+bool names_it(std::string_view text, std::string_view name) {
+  TextLexer lexer(text);
+  for (Token token = lexer.next(); token.kind != Token::Kind::end; token = lexer.next()) {
+    if (is_name(token) && fold(token) == name) return true;
+    if (token.kind == Token::Kind::literal && token.text.find(name) != std::string_view::npos) return true;
+    if (token.kind == Token::Kind::dollar && names_it(token.text, name)) return true;
+  }
+  return false;
 }
 
 std::optional<std::string> channel_name(std::string_view text) {

@@ -73,6 +73,15 @@ struct TextScan {
 /// Name that a PREPARE, EXECUTE or DEALLOCATE is about, as the server folds it; none for DEALLOCATE ALL and others.
 [[nodiscard]] std::optional<std::string> prepared_name(std::string_view text);
 
+/// Names that the DEALLOCATE statements of a text are about, one for each in their order; an empty one for ALL.
+[[nodiscard]] std::vector<std::string> deallocated_names(std::string_view text);
+
+/// The name (as the server has it) stands in the text, dollar quotes looked into, or may stand in a literal of it.
+[[nodiscard]] bool names_it(std::string_view text, std::string_view name);
+
+/// Of a statement that makes something temporary: it ends with its transaction (ON COMMIT DROP).
+[[nodiscard]] bool is_dropped_at_commit(std::string_view text);
+
 /// Channel of a LISTEN or UNLISTEN, as the server folds it; none for UNLISTEN * and others.
 [[nodiscard]] std::optional<std::string> channel_name(std::string_view text);
 

@@ -68,10 +68,6 @@ Inquiry two_phase_after(const TwoPhaseStatement& statement) {
   return {was_ended, {statement.timeline, statement.transaction, commits ? "committed" : "aborted"}};
 }
 
-Inquiry two_phase_barrier() {
-  return {"SELECT pg_catalog.pg_logical_emit_message(true, 'holdfast'::pg_catalog.text, ''::pg_catalog.text)", {}};
-}
-
 std::string_view two_phase_tag(TransactionControl control) {
   switch (control) {
     case TransactionControl::prepare_transaction: return "PREPARE TRANSACTION";

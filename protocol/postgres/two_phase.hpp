@@ -31,9 +31,6 @@ struct TwoPhaseStatement {
 /// Asks what became of it, once the backend that ran it is gone: one row, one column: 'committed' (done), 'fenced' (not done,
 /// and never to be), 'unknown', 'read_only' (a standby cannot say), 'in_progress' (to be asked once more; said twice it is 'fenced').
 [[nodiscard]] Inquiry two_phase_after(const TwoPhaseStatement& statement);
-/// A commit of our own without a table: once it is acknowledged, every commit that was visible before is as durable as the
-/// session asks for.
-[[nodiscard]] Inquiry two_phase_barrier();
 /// The tag of its CommandComplete.
 [[nodiscard]] std::string_view two_phase_tag(TransactionControl control);
 

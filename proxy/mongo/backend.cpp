@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <tuple>
 #include <utility>
 
 #include "protocol/mongo/document.hpp"
@@ -13,49 +14,39 @@
 
 namespace holdfast::proxy::mongo {
 
-Task<std::string> Backend::read_frame(std::size_t& length) {
-  std::size_t want = wire::header_size;
-  length = 0;
-  for (;;) {
-    const auto data = in_->data();
-    if (length == 0 && data.size() >= wire::header_size) {
-      wire::Header header;
-      const auto error = wire::parse_header(data, header);
-      if (error != wire::FrameError::none && !(error == wire::FrameError::compressed && compressor_)) {
-        co_return std::string(wire::sentence_of(error));
-      }
-      length = want = header.length;
-    }
-    if (length > 0 && data.size() >= length) co_return std::string();
-    const auto [error, size] = co_await stream_->read(*in_, want);
-    if (error) co_return error == asio::error::eof ? "the server closed the connection" : error.message();
-  }
-}
-
 Task<Backend::Exchange> Backend::exchange(std::string_view request) {
   rest();
   Exchange done;
   std::string packed;
   if (compressor_ && wire::may_be_compressed(request)) packed = wire::compress(request, *compressor_, zlib_level_);
   const auto bytes = packed.empty() ? request : std::string_view(packed);
-  const auto [size, error] = co_await stream_->write(bytes);
+  ErrorCode error;
+  auto size = stream_->write_now({bytes, {}}, error);
+  if (!error && size < bytes.size()) std::tie(size, error) = co_await stream_->write(bytes, size);
   done.written = size == bytes.size();
   if (error) {
     sound_ = false;
     done.error = error.message();
     co_return done;
   }
-  std::size_t length = 0;
-  done.error = co_await read_frame(length);
+  wire::Arrival reply;
+  for (;;) {
+    reply = wire::arrival_of(in_->data());
+    const bool readable = reply.error == wire::FrameError::none || (reply.error == wire::FrameError::compressed && compressor_);
+    if (!readable) done.error = wire::sentence_of(reply.error);
+    if (!readable || reply.whole) break;
+    const auto [failed, size_read] = co_await stream_->read(*in_, reply.wanted);
+    if (failed) done.error = failed == asio::error::eof ? "the server closed the connection" : failed.message();
+    if (failed) break;
+  }
   if (!done.error.empty()) {
     sound_ = false;
     co_return done;
   }
-  held_ = length;
+  held_ = reply.wanted;
   last_answer = std::chrono::steady_clock::now();
-  done.frame = in_->data().substr(0, length);
-  wire::Header asked, answered;
-  if (wire::parse_header(done.frame, answered) == wire::FrameError::compressed) {
+  done.frame = in_->data().substr(0, held_);
+  if (reply.error == wire::FrameError::compressed) {
     if (const auto wrong = wire::decompress(done.frame, unpacked_); wrong != wire::FrameError::none) {
       sound_ = false;
       done.error = wire::sentence_of(wrong);
@@ -63,10 +54,11 @@ Task<Backend::Exchange> Backend::exchange(std::string_view request) {
     }
     done.frame = unpacked_;
   }
+  wire::Header asked, answered;
   const bool related = wire::parse_header(request, asked) == wire::FrameError::none &&
                        wire::parse_header(done.frame, answered) == wire::FrameError::none &&
                        asked.request_id == answered.response_to;
-  if (!related || in_->data().size() != length) {
+  if (!related || in_->data().size() != held_) {
     sound_ = false;
     done.error = "the server sent a reply to another request";
   }
@@ -117,9 +109,18 @@ bool Backend::is_quiet() {
   if (!sound_ || !stream_->is_open() || in_->data().size() != held_) return false;
   char byte = 0;
   const auto found = ::recv(stream_->socket().native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
-  if (found < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return true;
-  // Under TLS a server may say something of the protocol's own; what it is shows in the next read.
-  return found > 0 && stream_->is_tls();
+  return found < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
+}
+
+void Backend::belong_to(std::shared_ptr<Login> user) {
+  logouts_ = user->logouts;
+  login = std::move(user);
+}
+
+bool Backend::is_logged_out(const wire::Reply& reply) {
+  if (!login || login->is_nobody() || !wire::wants_login(reply)) return false;
+  if (login->logouts == logouts_) ++login->logouts;
+  return true;
 }
 
 Task<> Backend::wait_for_end() {
@@ -155,6 +156,7 @@ Task<Backend::Opened> Backend::open(std::shared_ptr<const BackendSettings> setti
     const bool checked = settings->uri.tls_verify && settings->uri.tls_verify_host;
     const auto error = co_await stream->start_tls_client(*tls, address.host, checked ? HostCheck::on : HostCheck::off);
     if (error) {
+      opened.turned_away = !limit.expired();
       fail(Failure::unreachable, (limit.expired() ? "timed out in the TLS handshake" : "TLS: " + error.message()) + (" (" + name + ")"));
       co_return opened;
     }
@@ -165,11 +167,13 @@ Task<Backend::Opened> Backend::open(std::shared_ptr<const BackendSettings> setti
       co_await opened.backend->say(wire::make_first_hello(settings->uri.application_name, mechanisms_of, settings->uri.compressors));
   if (!hello || !hello->ok) {
     const auto why = limit.expired() ? "timed out saying hello" : hello ? hello->error : "no answer to hello";
+    opened.turned_away = !hello && !limit.expired();
     // A server that answers and says no is about to end or has just begun.
     fail(hello ? Failure::not_ready : Failure::unreachable, why + (" (" + name + ")"));
     co_return opened;
   }
   opened.hello = *hello;
+  if (hello->topology_version) opened.backend->process = hello->topology_version->process;
   opened.backend->negotiate(settings->uri, *hello);
   if (logs_in) {
     const auto result = co_await log_in(*opened.backend, as, hello->mechanisms);
@@ -179,7 +183,7 @@ Task<Backend::Opened> Backend::open(std::shared_ptr<const BackendSettings> setti
       opened.code = result.code;
     }
   }
-  if (opened.backend) opened.backend->login = std::move(as);
+  if (opened.backend && as) opened.backend->belong_to(std::move(as));
   co_return opened;
 }
 

@@ -1,6 +1,8 @@
 // One connection to a member, logged in, used by one command at a time: whole messages there and back.
 #pragma once
 
+#include <boost/intrusive/list.hpp>
+
 #include <memory>
 #include <optional>
 #include <string>
@@ -11,8 +13,10 @@
 #include "protocol/mongo/capability.hpp"
 #include "protocol/mongo/compression.hpp"
 #include "protocol/mongo/hello.hpp"
+#include "protocol/mongo/reply.hpp"
 #include "protocol/read_buffer.hpp"
 #include "proxy/mongo/login.hpp"
+#include "proxy/mongo/pool_book.hpp"
 #include "proxy/stream.hpp"
 #include "proxy/tls.hpp"
 #include "proxy/upstream_types.hpp"
@@ -29,7 +33,8 @@ struct BackendSettings {
   std::shared_ptr<Login> own;    // the URI's; nobody where it names none
 };
 
-class Backend {
+/// While it is lent it stands in the pool's list of those, until its end.
+class Backend final : public Pooled, public boost::intrusive::list_base_hook<boost::intrusive::link_mode<boost::intrusive::auto_unlink>> {
  public:
   Backend(std::unique_ptr<Stream> stream, BufferPool& pool)
       : stream_(std::move(stream)), pool_(pool), in_(std::make_unique<ReadBuffer>(pool)) {}
@@ -39,6 +44,7 @@ class Backend {
     wire::MemberHello hello;           // where the member has answered it
     Failure failure = Failure::none;
     std::string error, code;
+    bool turned_away = false;          // the member took the connection, and ended it without a word
   };
   /// Connects, says hello and logs in, unless `as` is none or nobody. Ends at `deadline`.
   static Task<Opened> open(std::shared_ptr<const BackendSettings> settings, config::HostPort address, BufferPool& pool,
@@ -55,7 +61,7 @@ class Backend {
   Task<std::optional<std::string>> run(std::string body);
   /// Asks once more what it is.
   Task<std::optional<wire::MemberHello>> hello();
-  /// What the server is; none where it does not say. Ends at `deadline`, and the connection with it.
+  /// What the server is; none where it refuses to say. Ends at `deadline`, and the connection with it.
   Task<std::optional<wire::Build>> build(SteadyTime deadline);
 
   /// Lets go of the last reply, and of its memory.
@@ -71,20 +77,23 @@ class Backend {
   };
   /// After an exchange that gave one: it can be passed on while the connection is used again.
   [[nodiscard]] Reply take_reply();
-  /// Nothing has come that nobody asked for, not even an end. Costs a system call.
+  /// Nothing has come that nobody asked for, not even an end, nor what TLS says before one. Costs a system call.
   [[nodiscard]] bool is_quiet();
   /// It can be used again.
-  [[nodiscard]] bool is_sound() const { return sound_; }
+  [[nodiscard]] bool is_sound() const { return sound_ && (!login || login->logouts == logouts_); }
+  /// From here on it is logged in for this user.
+  void belong_to(std::shared_ptr<Login> user);
+  /// Does this reply say that the server has ended its login? That of a user who was dropped, or of all where its data was copied anew: no
+  /// connection that this user had until then is used again.
+  [[nodiscard]] bool is_logged_out(const wire::Reply& reply);
   void close();
   /// Waits until the member says something or ends the connection, without an exchange under way.
   Task<> wait_for_end();
 
-  SteadyTime idle_since{};
-  SteadyTime last_answer{};      // when the last exchange ended
-  std::shared_ptr<Login> login;  // for whom it is logged in; none or nobody: for nobody
+  std::optional<wire::ObjectId> process;  // by its hello; none: it does not tell
+  SteadyTime last_answer{};  // when the last exchange ended
 
  private:
-  Task<std::string> read_frame(std::size_t& length);
   Task<std::optional<wire::MemberHello>> say(std::string hello);
   /// From here on packs what may be packed, by the first of ours that the server takes too.
   void negotiate(const config::MongoUri& uri, const wire::MemberHello& hello);
@@ -95,6 +104,7 @@ class Backend {
   std::size_t held_ = 0;  // of in_: the reply that was given out last
   std::int32_t last_request_ = 0;
   bool sound_ = true;
+  std::uint64_t logouts_ = 0;  // of its login, when that was made
   std::optional<wire::Compressor> compressor_;
   int zlib_level_ = -1;
   std::string unpacked_;  // the reply that was given out last, where it came compressed

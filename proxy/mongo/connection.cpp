@@ -129,6 +129,7 @@ Task<> MongoConnection::tick() {
     static_cast<void>(error);
     const auto now = std::chrono::steady_clock::now();
     context_->on_tick(now);
+    tell_of_repetitions();
     for (const auto& [id, session] : sessions_) session->on_tick(now);
     if (members_.follows_dns() && polling_.begin(now)) spawn_named(home_.executor(), poll_seeds(), "look-up of hosts", context_);
   }
@@ -221,11 +222,21 @@ void MongoConnection::on_learnt() {
   const auto& face = members_.face();
   if (!face || version_told_ == face->version.counter) return;
   version_told_ = face->version.counter;
-  spdlog::info("{} shows itself to clients as a {}, wire versions {} to {}; {}", id_,
-               face->kind == wire::FaceKind::mongos ? "mongos" : "standalone server", face->wire_min, face->wire_max,
-               members_.deduplicates() ? "writes with a txnNumber are executed once however often they are sent"
-                                       : "it does not know writes again, so none is sent twice");
+  spdlog::info("{} shows itself to clients as a {}, wire versions {} to {}", id_,
+               face->kind == wire::FaceKind::mongos ? "mongos" : "standalone server", face->wire_min, face->wire_max);
   for (const auto& [id, session] : sessions_) session->on_face();
+}
+
+/// Servers come and go, and some say what they are to a client's login only.
+void MongoConnection::tell_of_repetitions() {
+  const bool once = members_.deduplicates();
+  if (!members_.face() || repetitions_told_ == once) return;
+  repetitions_told_ = once;
+  std::string why;
+  for (const auto& each : once ? std::vector<MemberCapabilities>() : members_.capabilities().members) {
+    if (!each.reason.empty()) why += "; " + each.address + ": " + each.reason;
+  }
+  spdlog::info("{}: {}{}", id_, once ? "writes with a txnNumber are executed once however often they are sent" : "no write is sent twice", why);
 }
 
 MongoConnection::Tls MongoConnection::read_tls(const config::Connection& config) const {
@@ -242,6 +253,7 @@ MongoConnection::Tls MongoConnection::read_tls(const config::Connection& config)
 void MongoConnection::reconfigure(std::shared_ptr<const config::Connection> config) {
   asio::post(home_.executor(), [this, config, tls = read_tls(*config)] {
     context_->use(with_found(config));
+    settings_->own->use_password(config->mongo.password);
     if (tls.client) context_->client_tls = tls.client;
     if (!tls.server) return;
     settings_->tls = tls.server;

@@ -54,6 +54,7 @@ class MongoConnection final : public Connection {
   [[nodiscard]] MongoStanding::Hooks standing_hooks();
   void accept(Socket socket);
   void on_learnt();
+  void tell_of_repetitions();
   void follow_members();
   void leave_replaced();
   Task<> tick();
@@ -73,6 +74,7 @@ class MongoConnection final : public Connection {
   std::vector<bool> retired_;   // of the members that the upstream and the pool have
   std::unique_ptr<Monitors> monitors_;
   std::optional<std::int64_t> version_told_;
+  std::optional<bool> repetitions_told_;
   bool ticking_ = true;
   bool seeded_ = false;  // DNS has said where the members are
 };

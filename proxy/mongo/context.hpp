@@ -7,11 +7,14 @@
 #include <memory>
 #include <optional>
 #include <random>
+#include <set>
 #include <string>
 #include <variant>
+#include <vector>
 
 #include "config/config.hpp"
 #include "proxy/counters.hpp"
+#include "proxy/mongo/leftovers.hpp"
 #include "proxy/mongo/members.hpp"
 #include "proxy/mongo/numbering.hpp"
 #include "proxy/mongo/places.hpp"
@@ -32,6 +35,7 @@ struct LoginRefused {
 struct NoConnection {
   std::string error;
   bool login_refused = false;
+  bool all_in_use = false;  // as many as there may be, for as long as was waited
 };
 
 class Context {
@@ -47,23 +51,27 @@ class Context {
   struct Waiter {
     WaiterId id;
     const bool* gone;
+    Pool::Room room = Pool::Room::within_limit;
   };
   using Found = std::variant<Lease, Refusal, LoginRefused>;
   /// A connection to the primary for this user. With `ask_first` the present one is asked before it is believed.
   enum class AskFirst { no, yes };
   Task<Found> primary(Waiter waiter, std::shared_ptr<Login> login, AskFirst ask, SteadyTime deadline);
-  /// Its client has gone, and it says so by now: the wait for such a connection is refused as soon as it may end.
+  /// Its client has gone, and it says so by now: its waits for connections are refused as soon as they may end. 0: not at the gate.
   void cancel_wait(WaiterId waiter);
   /// A new connection to the primary that is not logged in: for a login that is relayed.
   Task<Found> fresh(Waiter waiter, SteadyTime deadline);
   /// A connection to this member, past the gate: its cursors and transactions are nowhere else.
-  Task<std::variant<Lease, NoConnection>> member(std::size_t index, std::shared_ptr<Login> login, SteadyTime deadline);
+  Task<std::variant<Lease, NoConnection>> member(Waiter waiter, std::size_t index, std::shared_ptr<Login> login, SteadyTime deadline);
   /// How a user may log in, by the server's word (auth_query). A sentence where it could not be asked.
   Task<std::variant<Verifiers, std::string>> ask_verifiers(Waiter waiter, std::string database, std::string user, SteadyTime deadline);
-  /// Does a member that is silent answer a hello on another connection? Where it does not, all that is open to it ends.
-  Task<bool> check_member(std::size_t index);
-  /// Ends a transaction where it may still be open. Whether that worked nobody needs to know.
-  Task<> abort_transaction(std::size_t index, std::shared_ptr<Login> login, std::string body);
+  /// May a write be sent twice over this connection, as far as its server is concerned?
+  [[nodiscard]] bool executes_once(const Lease& lease) const { return members.executes_once(lease.member(), lease->process); }
+  /// Looks whether a member from which an answer does not come says hello on another connection. Where it is silent on all, all that is open to
+  /// it ends. Nothing, where somebody is looking already.
+  Task<> check_member(std::size_t index);
+  /// Ends what a client has left behind, or may have. Whether that worked nobody needs to know.
+  Task<> end(std::vector<Leftovers::Ending> endings, std::shared_ptr<Login> login);
   /// Returns once the face is known, or at `deadline`.
   Task<> wait_for_face(SteadyTime deadline);
   /// A member has said something.
@@ -95,8 +103,11 @@ class Context {
   enum class Reuse { no, yes };
   Task<std::optional<Refusal>> outlast_deposed(Waiter waiter, SteadyTime deadline);
   Task<Found> connect(Waiter waiter, std::shared_ptr<Login> login, Reuse reuse, SteadyTime deadline);
-  void refuse_stranger(Backend::Opened& made, const config::HostPort& address) const;
-  Task<Found> log_in(Grant grant, std::shared_ptr<Login> login, Reuse reuse, SteadyTime deadline);
+  Task<Backend::Opened> open(std::size_t index, std::shared_ptr<Login> login, SteadyTime deadline);
+  [[nodiscard]] bool takes_no_more(const Backend::Opened& made, std::size_t index) const;
+  Task<Found> log_in(Place place, std::shared_ptr<Login> login, SteadyTime deadline, bool& no_more);
+
+  std::set<std::size_t> checked_;  // members that a hello is under way to
 };
 
 }  // namespace holdfast::proxy::mongo

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <cstdint>
 #include <optional>
 #include <string>
 
@@ -41,11 +42,18 @@ struct Login {
   config::Secret password;     // empty: none known
   config::MongoMechanism mechanism = config::MongoMechanism::negotiated;
   ByHash<crypto::ScramKeys> keys;  // from a client's proof, or kept of an earlier login
+  std::uint64_t logouts = 0;       // so often servers have ended it: what was logged in before is not used again
 
   [[nodiscard]] bool is_nobody() const { return user.empty() && mechanism != config::MongoMechanism::x509; }
   /// There is what a login needs.
   [[nodiscard]] bool can_log_in() const {
     return is_nobody() || mechanism == config::MongoMechanism::x509 || !password.empty() || keys.any();
+  }
+  /// The one that is configured now. What was kept of another one logs in nowhere.
+  void use_password(const config::Secret& configured) {
+    if (password == configured) return;
+    password = configured;
+    keys = {};
   }
   /// As saslSupportedMechs names a user.
   [[nodiscard]] std::string name() const { return database + "." + user; }

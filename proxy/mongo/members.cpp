@@ -15,12 +15,15 @@ namespace {
 /// More than a set can have (50), with room for those that have left.
 constexpr std::size_t members_max = 200;
 
-/// Empty, or why a write is not to be sent to a member twice. `settled`: it has been asked what it is, or cannot be reached, so that
-/// it will be asked before it matters.
-std::string why_not_twice(const wire::MemberHello& hello, const std::optional<wire::Build>& build, bool settled) {
-  auto reason = wire::why_not_deduplicating(hello, build);
-  return reason.empty() && !build && !settled ? "it has not said yet what it is" : reason;
+/// One that says hello and nothing of what it is is not asked more often than this.
+constexpr auto between_questions = std::chrono::minutes(1);
+
+Members::Process process_of(const wire::MemberHello& hello) {
+  return hello.topology_version ? Members::Process(hello.topology_version->process) : std::nullopt;
 }
+
+/// It may say more to a user.
+bool is_reserved(const std::optional<wire::Build>& build) { return !build || build->version_only; }
 
 std::chrono::milliseconds session_time_of(const wire::MemberHello& hello) {
   return std::chrono::minutes(hello.session_timeout_minutes.value_or(session_time.count()));
@@ -89,9 +92,8 @@ std::string Members::note(std::size_t member, const wire::MemberHello& hello, Ti
   sharded_ = hello.type == Type::mongos;
   if (!hello.set_name.empty()) set_name_ = hello.set_name;
   auto& known = known_[member];
-  const auto process = [](const auto& of) { return of && of->topology_version ? std::optional(of->topology_version->process) : std::nullopt; };
-  // What an earlier process was is believed of this one until it has said something else.
-  if (process(std::optional(hello)) != process(known.hello)) known.build_asked = false;
+  // What an earlier process was says nothing of this one.
+  if (known.told && known.told->process != process_of(hello)) known.told.reset();
   known.hello = hello;
   known.heard = now;
   const bool stale = is_stale_primary(hello);
@@ -130,19 +132,54 @@ Outcome Members::outcome_of(std::size_t member, const wire::MemberHello& hello, 
   return outcome;
 }
 
-void Members::note_build(std::size_t member, std::optional<wire::Build> build) {
-  known_[member].build = std::move(build);
-  known_[member].build_asked = true;
+bool Members::wants_build(std::size_t member, const Process& process, Asker asker, Time now) const {
+  const auto& known = known_[member];
+  if (known.silent && now < *known.silent + between_questions) return false;
+  // One that does not tell its processes apart may be another one on each connection.
+  if (!process || !known.told || known.told->process != process) return true;
+  return asker == Asker::user && known.told->asker == Asker::anybody && is_reserved(known.told->build);
+}
+
+void Members::note_build(std::size_t member, const Process& process, Asker asker, std::optional<wire::Build> build) {
+  auto& known = known_[member];
+  known.silent.reset();
+  // What it has told a user it need not tell anybody.
+  const bool told = process && known.told && known.told->process == process && known.told->asker == Asker::user;
+  if (told && asker == Asker::anybody) return;
+  known.told = Known::Told{process, asker, std::move(build)};
   judge_repetitions();
 }
 
-/// One that executes a repetition is enough: it may be the next primary.
+void Members::note_silence(std::size_t member, Time now) { known_[member].silent = now; }
+
+bool Members::executes_once(std::size_t member, const Process& process) const {
+  const auto& known = known_[member];
+  return broken("standalone") || (known.once && known.told->process == process);
+}
+
+/// Empty, or why a write is not to be sent to a member twice.
+std::string Members::why_not_twice(const Known& known) {
+  auto reason = wire::why_not_deduplicating(*known.hello, known.told ? known.told->build : std::nullopt);
+  if (reason.empty() || !wire::why_not_by_hello(*known.hello).empty()) return reason;
+  if (!known.told) return "it has not said yet what it is";
+  if (known.told->asker == Asker::anybody && is_reserved(known.told->build)) return "it does not say what it is to those who have not logged in";
+  return reason;
+}
+
+/// One that is known to execute a repetition is enough: it may be the next primary. One that tells only users what it is is asked when
+/// one of them is connected to it, and what cannot be reached when it can, before anything is sent.
 void Members::judge_repetitions() {
+  for (auto& each : known_) each.once = each.told && each.hello && why_not_twice(each).empty();
   const auto counts = [](const auto& each) { return each.counts(); };
-  deduplicates_ = std::ranges::any_of(known_, counts) && std::ranges::all_of(known_, [&](const auto& each) {
+  const auto will_be_asked = [](const auto& each) {
+    if (!wire::why_not_by_hello(*each.hello).empty()) return false;
+    return each.told ? each.told->asker == Asker::anybody && is_reserved(each.told->build) : !each.reachable;
+  };
+  const auto served = [](const auto& each) { return each.counts() && each.once; };
+  deduplicates_ = std::ranges::any_of(known_, served) && std::ranges::all_of(known_, [&](const auto& each) {
     // A mongos that DNS names no more is in use until another one serves.
-    if (!counts(each)) return !sharded_ || !each.hello || why_not_twice(*each.hello, each.build, true).empty();
-    return why_not_twice(*each.hello, each.build, each.build_asked || !each.reachable).empty();
+    if (!counts(each) && (!sharded_ || !each.hello)) return true;
+    return each.once || will_be_asked(each);
   });
   if (broken("standalone")) deduplicates_ = true;
   memory_ = session_time / 2;
@@ -160,13 +197,13 @@ Capabilities Members::capabilities() const {
     if (!each.counts()) continue;
     MemberCapabilities member;
     member.address = hosts_[i].to_string();
-    if (each.build) {
-      member.product = each.build->product;
-      member.version = each.build->version;
+    if (each.told && each.told->build) {
+      member.product = each.told->build->product;
+      member.version = each.told->build->version;
     }
     member.wire_min = each.hello->wire_min;
     member.wire_max = each.hello->wire_max;
-    member.reason = why_not_twice(*each.hello, each.build, each.build_asked || !each.reachable);
+    member.reason = why_not_twice(each);
     all.members.push_back(std::move(member));
   }
   return all;
@@ -200,9 +237,9 @@ void Members::note_round_trip(std::size_t member, std::chrono::microseconds time
 }
 
 void Members::note_unreachable(std::size_t member) {
-  known_[member].reachable = false;
-  const auto& hello = known_[member].hello;
-  if (hello && !hello->topology_version) known_[member].build_asked = false;  // it may come back as anything
+  auto& known = known_[member];
+  known.reachable = false;
+  if (known.told && !known.told->process) known.told.reset();  // it may come back as anything
   judge_repetitions();
 }
 

@@ -49,10 +49,20 @@ class Members {
   [[nodiscard]] Outcome outcome_of(std::size_t member, const wire::MemberHello& hello, Time now);
   /// How long a hello of its took.
   void note_round_trip(std::size_t member, std::chrono::microseconds time);
-  /// Is it to be asked what it is? Once for each process, as far as processes can be told apart.
-  [[nodiscard]] bool wants_build(std::size_t member) const { return !known_[member].build_asked; }
-  /// It has been asked; none where it did not say.
-  void note_build(std::size_t member, std::optional<wire::Build> build);
+  /// For whom a connection is logged in that a member is asked over.
+  enum class Asker { anybody, user };
+  /// By the hello of a connection; none: processes cannot be told apart.
+  using Process = std::optional<wire::ObjectId>;
+  /// Is this process to be asked what it is, over a new connection to it? Once, as far as processes can be told apart, and once more by a
+  /// user where it does not tell anybody (buildInfoAuthMode).
+  [[nodiscard]] bool wants_build(std::size_t member, const Process& process, Asker asker, Time now) const;
+  /// It has answered that; none where it refused. Before its hello is noted, so that no new process is believed to be what the one before
+  /// was, and none that is what the one before was is doubted meanwhile.
+  void note_build(std::size_t member, const Process& process, Asker asker, std::optional<wire::Build> build);
+  /// It says hello, and did not answer that. It can be used, and is asked again after a minute.
+  void note_silence(std::size_t member, Time now);
+  /// A write that is sent twice over connections to this process of a member's is executed once, as far as this one is concerned.
+  [[nodiscard]] bool executes_once(std::size_t member, const Process& process) const;
   /// It cannot be reached: no read goes there until it has answered again.
   void note_unreachable(std::size_t member);
   /// Every member has been asked once, whether it answered or not: the face may be shown.
@@ -60,7 +70,8 @@ class Members {
 
   /// None before it is frozen.
   [[nodiscard]] const std::optional<wire::Face>& face() const { return face_; }
-  /// A write that is sent again with its (lsid, txnNumber) is executed once.
+  /// A write that is sent again with its (lsid, txnNumber) is executed once, where each connection that it goes over is to a server that
+  /// executes_once.
   [[nodiscard]] bool deduplicates() const { return deduplicates_; }
   /// For so long after it was first sent: half of what the most forgetful of them keeps a session.
   [[nodiscard]] std::chrono::milliseconds memory() const { return memory_; }
@@ -102,6 +113,8 @@ class Members {
   void refresh_face();
   void follow_topology();
   void judge_repetitions();
+  struct Known;
+  [[nodiscard]] static std::string why_not_twice(const Known& known);
 
   const config::MongoFace wanted_;
   config::MongoUri uri_;
@@ -111,8 +124,14 @@ class Members {
     Time heard{};
     bool reachable = false;
     bool retired = false;
-    std::optional<wire::Build> build;
-    bool build_asked = false;
+    struct Told {
+      Process process;
+      Asker asker;
+      std::optional<wire::Build> build;      // none: it refused
+    };
+    std::optional<Told> told;                // what it is, by its own word
+    std::optional<Time> silent;              // since when it has not answered that
+    bool once = false;                       // by all of this it executes what it is sent twice once
     std::optional<double> round_trip;        // milliseconds
     [[nodiscard]] bool counts() const {
       return hello && !retired && (hello->bears_data() || hello->type == wire::MemberHello::Type::mongos);

@@ -3,6 +3,7 @@
 
 #include <utility>
 
+#include "proxy/mongo/recognition.hpp"
 #include "proxy/spawn.hpp"
 
 namespace holdfast::proxy::mongo {
@@ -75,13 +76,11 @@ Task<> Monitors::Impl::observe(std::size_t member, std::shared_ptr<Watch> watch)
     const auto asked = now();
     auto hello = co_await ask(watch, std::nullopt);
     if (!hello || !wanted(member)) co_return;
-    members.note_round_trip(member, std::chrono::duration_cast<microseconds>(now() - asked));
+    const auto round_trip = std::chrono::duration_cast<microseconds>(now() - asked);
+    if (members.mismatch(*hello).empty()) co_await recognise(*watch->backend, member, members, settings, buffers, now() + hang_timeout);
+    if (!watch->backend->is_sound() || !wanted(member)) co_return;
+    members.note_round_trip(member, round_trip);
     if (!note(member, *hello)) co_return;
-    if (members.wants_build(member)) {
-      auto build = co_await watch->backend->build(now() + hang_timeout);
-      if (!watch->backend->is_sound() || !wanted(member)) co_return;
-      members.note_build(member, std::move(build));
-    }
     if (!hello->topology_version) {
       co_await wait(watch, heartbeat_interval);
       continue;

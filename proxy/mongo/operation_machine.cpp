@@ -18,11 +18,32 @@ OperationMachine::OperationMachine(const wire::Command& command, const wire::Mes
                                    Places::Place place)
     : command_(command), request_(request), settings_(settings), place_(place) {}
 
-bool OperationMachine::is_statement_of_transaction() const {
-  return command_.in_transaction && command_.kind != CommandKind::commit && command_.kind != CommandKind::abort;
-}
+bool OperationMachine::ends_transaction() const { return command_.kind == CommandKind::commit || command_.kind == CommandKind::abort; }
+
+bool OperationMachine::is_statement_of_transaction() const { return command_.in_transaction && !ends_transaction(); }
 
 bool OperationMachine::ends_sessions() const { return command_.name == "endSessions"; }
+
+/// Others may wait, with a connection each, for a lock that a transaction has: it goes on, and ends, however many these are. So does whoever
+/// looks for what is under way, and ends that.
+PoolBook::Room OperationMachine::room() const {
+  const bool goes_on = command_.in_transaction && !command_.starts_transaction;
+  const bool ends = command_.kind == CommandKind::kill_cursors || command_.operation || command_.everywhere;
+  const bool looks = command_.opens == wire::CursorOf::operations;
+  return goes_on || ends || looks ? PoolBook::Room::beyond_limit : PoolBook::Room::within_limit;
+}
+
+/// Where it may have been executed, its client is told so in the end, and not that it was not.
+bool OperationMachine::is_told_unknown() const {
+  return command_.kind != CommandKind::read && command_.kind != CommandKind::sessions;
+}
+
+/// Is it to be sent to the member that its cursor or transaction is with, and to no other? A set's transaction is ended by the primary: if that is
+/// another one by now, there is nothing left to end. Of mongos each has its own, until an ending may have reached one of them.
+bool OperationMachine::is_bound() const { return place_.member && (!ends_transaction() || (settings_.sharded && !unknown_)); }
+
+/// Sent twice it is executed once only by a server that knows (lsid, txnNumber) again.
+bool OperationMachine::needs_memory() const { return command_.kind == CommandKind::write || ends_transaction(); }
 
 /// May the same bytes be sent again although they may have been executed?
 bool OperationMachine::may_repeat() const {
@@ -50,13 +71,19 @@ OperationStep OperationMachine::start(SteadyTime now) {
     time_limit_ = now + milliseconds(limit);
     deadline_ = std::min(deadline_, *time_limit_);
   }
-  if (place_.member && command_.kind != CommandKind::commit && command_.kind != CommandKind::abort) {
-    return Use{*place_.member, deadline_};
-  }
+  // A pause is for what begins: a transaction goes on with its member, and so does its end.
+  const bool ends_while_paused = settings_.paused && ends_transaction() && place_.member;
+  if (is_bound() || ends_while_paused) return Use{*place_.member, deadline_};
   return Select{deadline_, false};
 }
 
+void OperationMachine::note_server(bool deduplicates) {
+  settings_.deduplicates = settings_.deduplicates && (deduplicates || broken("another_server"));
+}
+
 OperationStep OperationMachine::on_member(SteadyTime now) {
+  // Another server stands at that address by now than when it was sent first.
+  if (unknown_ && needs_memory() && !settings_.deduplicates) return give_up();
   Send send;
   if (batch_) {
     auto part = batch_->part();
@@ -86,19 +113,20 @@ void OperationMachine::trouble(SteadyTime now) {
 OperationStep OperationMachine::again(SteadyTime now) {
   trouble(now);
   // What a server has executed it forgets in the end, and would execute again.
-  const bool remembered = !unknown_ || command_.kind == CommandKind::read || command_.kind == CommandKind::sessions;
-  if (!remembered && !broken("server_memory")) deadline_ = std::min(deadline_, *first_sent_ + settings_.memory);
+  if (unknown_ && is_told_unknown() && !broken("server_memory")) deadline_ = std::min(deadline_, *first_sent_ + settings_.memory);
   if (now >= deadline_) return give_up();
   return Select{deadline_, true};
 }
 
-OperationStep OperationMachine::on_refused(RefusalReason, const std::string& message, SteadyTime) {
+OperationStep OperationMachine::on_refused(RefusalReason reason, const std::string& message, SteadyTime) {
   reason_ = message;
+  if (reason == RefusalReason::breaker_open) time_limit_.reset();  // it is not the time that is over
   return give_up();
 }
 
-OperationStep OperationMachine::on_unreachable(const std::string& message, SteadyTime) {
+OperationStep OperationMachine::on_unreachable(const std::string& message, SteadyTime now) {
   reason_ = message;
+  if (ends_transaction()) return again(now);
   if (is_statement_of_transaction()) return transaction_lost();
   if (command_.kind == CommandKind::kill_cursors) return Answer{wire::no_cursors_body(command_)};
   return command_.operation ? operation_gone() : cursor_lost();
@@ -107,11 +135,15 @@ OperationStep OperationMachine::on_unreachable(const std::string& message, Stead
 OperationStep OperationMachine::on_lost(Written written, const std::string& message, SteadyTime now) {
   reason_ = message;
   if (written == Written::yes && !broken("written")) return on_unknown(now);
+  auto next = over_another(now);
+  return is_bound() && std::exchange(used_twice_, true) ? on_unreachable(message, now) : next;
+}
+
+/// Of what was sent last nothing was executed, and nothing is wrong with the member.
+OperationStep OperationMachine::over_another(SteadyTime now) {
   if (sends_ > 0) --sends_;
   trouble(now);
-  if (!place_.member || command_.kind == CommandKind::commit || command_.kind == CommandKind::abort) return again(now);
-  if (std::exchange(used_twice_, true)) return on_unreachable(message, now);
-  return Use{*place_.member, deadline_};
+  return is_bound() ? OperationStep(Use{*place_.member, deadline_}) : again(now);
 }
 
 OperationStep OperationMachine::on_unknown(SteadyTime now) {
@@ -122,11 +154,19 @@ OperationStep OperationMachine::on_unknown(SteadyTime now) {
   if (may_repeat()) return again(now);
   switch (command_.kind) {
     case CommandKind::get_more: return cursor_lost();
-    case CommandKind::kill_cursors: return Answer{wire::no_cursors_body(command_)};
+    case CommandKind::kill_cursors: return kill_again(now);
     case CommandKind::commit: return give_up();
     case CommandKind::read: return error(code::host_unreachable, "the connection to the server was lost: " + reason_);
     default: return outcome_unknown();
   }
+}
+
+/// The cursors may live, and to kill them twice does no harm. One that loses this twice hangs, or is about to end.
+OperationStep OperationMachine::kill_again(SteadyTime now) {
+  if (!place_.member) return again(now);
+  trouble(now);
+  if (std::exchange(used_twice_, true)) return Answer{wire::no_cursors_body(command_)};
+  return Use{*place_.member, deadline_};
 }
 
 OperationStep OperationMachine::on_not_executed(SteadyTime now) {
@@ -152,6 +192,10 @@ OperationStep OperationMachine::on_reply(const wire::Reply& reply, Replier repli
   auto verdict = wire::judge(command_, reply);
   if (!reply.readable) reason_ = "its reply cannot be read";
   if (!reply.message.empty()) reason_ = reply.message;
+  // A transaction is its session's and a cursor its user's, whatever the connection. Twice is no accident. By a mongos it may be said of one of
+  // its own connections, when others have executed their part.
+  const bool nothing_done = !settings_.sharded || !is_told_unknown() || may_repeat();
+  if (replier == Replier::logged_out && nothing_done && !std::exchange(logged_out_, true) && !broken("logged_out")) return over_another(now);
   // A cursor and an open transaction are their member's, whoever is the primary.
   const bool its_own = command_.kind == CommandKind::get_more || (command_.in_transaction && command_.kind != CommandKind::commit);
   if (replier == Replier::replaced && verdict == wire::Verdict::believed && !its_own) {
@@ -159,7 +203,8 @@ OperationStep OperationMachine::on_reply(const wire::Reply& reply, Replier repli
     verdict = wire::Verdict::unknown;
   }
   const bool for_several_shards = command_.kind == CommandKind::other || (command_.kind == CommandKind::write && command_.multiple);
-  if (settings_.sharded && for_several_shards && verdict == wire::Verdict::not_executed) verdict = wire::Verdict::unknown;
+  const bool of_one_shard = settings_.sharded && for_several_shards && !broken("refusal_of_a_shard");
+  if (of_one_shard && verdict == wire::Verdict::not_executed) verdict = wire::Verdict::unknown;
   switch (verdict) {
     case wire::Verdict::believed: return on_believed(reply, now);
     case wire::Verdict::not_executed: return on_not_executed(now);
@@ -173,22 +218,25 @@ OperationStep OperationMachine::on_reply(const wire::Reply& reply, Replier repli
 }
 
 OperationStep OperationMachine::on_believed(const wire::Reply& reply, SteadyTime now) {
-  if (command_.kind == CommandKind::commit && reply.code == code::no_such_transaction && command_.one_member &&
-      (!place_.wrote || broken("only_read"))) {
+  // A mongos that has not heard of the transaction could ask for it, but is told whom only where something was written (recoveryToken).
+  const bool unheard_of = reply.code == code::no_recovery_token;
+  const bool lost = unheard_of || reply.code == code::no_such_transaction;
+  const bool wrote = place_.wrote && !broken("only_read");
+  if (command_.kind == CommandKind::commit && lost && !wrote) {
     // Nothing was changed, and what was read came from one snapshot: there is nothing left to commit. For a majority it would also
     // have to be shown that what was read has stayed.
-    return Answer{wire::ok_body()};
+    if (command_.one_member) return Answer{wire::ok_body()};
+    if (unheard_of) return transaction_lost();
   }
+  // What fails the second time only, or there, says nothing of the first time.
+  const bool of_the_asking = unheard_of || (unknown_ && !wire::tells_of_the_transaction(reply));
+  if (command_.kind == CommandKind::commit && of_the_asking) return give_up();
   // Its member has rolled back. A driver resumes after 43 and never after this, which would end the client's loop.
   if (place_.cursor == wire::CursorOf::changes && reply.code == code::query_plan_killed) return cursor_lost();
   // A mongos repeats by itself, and the client may have done so over another connection.
   const bool of_repetition = may_repeat() && wire::leaves_documents_out(command_, reply) && !broken("repeated_elsewhere");
   if (!unknown_ && !of_repetition) return Forward{};
-  if (command_.kind == CommandKind::abort &&
-      (reply.code == code::no_such_transaction || reply.code == code::transaction_committed)) {
-    return Answer{wire::ok_body()};
-  }
-  if (command_.kind == CommandKind::commit && code::is_caused_by_repetition(reply.code)) return give_up();
+  if (command_.kind == CommandKind::abort && reply.code == code::no_such_transaction) return Answer{wire::ok_body()};
   if (command_.kind != CommandKind::write) return Forward{};
   const bool repetition = code::is_caused_by_repetition(reply.code) || code::is_caused_by_repetition(reply.first_error_code);
   if (repetition && !broken("caused_by_repetition")) return outcome_unknown();
@@ -224,13 +272,19 @@ Answer OperationMachine::error(int code, const std::string& message, std::initia
   return Answer{wire::error_body({code, "holdfast: " + message, labels})};
 }
 
-OperationStep OperationMachine::transaction_lost() const {
-  auto answer = error(code::no_such_transaction,
-                      "the transaction was lost with the server that it ran on" + (reason_.empty() ? "" : ": " + reason_),
-                      {label::transient_transaction});
+Answer OperationMachine::unknown(const std::string& message, std::initializer_list<std::string_view> labels) const {
+  auto answer = error(code::host_unreachable, message, labels);
+  answer.unknown = true;
+  return answer;
+}
+
+OperationStep OperationMachine::transaction_over(const std::string& message) const {
+  auto answer = error(code::no_such_transaction, message + (reason_.empty() ? "" : ": " + reason_), {label::transient_transaction});
   answer.abort = true;
   return answer;
 }
+
+OperationStep OperationMachine::transaction_lost() const { return transaction_over("the transaction was lost with the server that it ran on"); }
 
 OperationStep OperationMachine::cursor_lost() const {
   return error(code::cursor_not_found,
@@ -243,8 +297,7 @@ OperationStep OperationMachine::operation_gone() const {
 }
 
 OperationStep OperationMachine::outcome_unknown() const {
-  return error(code::host_unreachable, "outcome unknown: the command may have been executed, in part or as a whole" +
-                                           (reason_.empty() ? "" : " (" + reason_ + ")"));
+  return unknown("outcome unknown: the command may have been executed, in part or as a whole" + (reason_.empty() ? "" : " (" + reason_ + ")"));
 }
 
 /// The wait is over, or the gate is shut.
@@ -253,12 +306,13 @@ OperationStep OperationMachine::give_up() {
   const auto why = reason_.empty() ? std::string("no primary") : reason_;
   if (command_.kind == CommandKind::commit && !broken("unknown_commit")) {
     // Never 133: a driver then takes the commit for one that failed.
-    return error(code::host_unreachable, "the outcome of the commit is unknown: " + why,
-                 {label::retryable_write, label::unknown_commit});
+    return unknown("the outcome of the commit is unknown: " + why, {label::retryable_write, label::unknown_commit});
   }
   if (command_.kind == CommandKind::abort) return outcome_unknown();
-  if (is_statement_of_transaction()) return transaction_lost();
-  if (unknown_ && command_.kind != CommandKind::read && command_.kind != CommandKind::sessions) return outcome_unknown();
+  if (is_statement_of_transaction()) return transaction_over("the transaction was ended, its statement could not be sent in time");
+  // No driver resumes after any other code.
+  if (place_.cursor == wire::CursorOf::changes) return error(code::cursor_not_found, "the cursor could not be asked in time: " + why);
+  if (unknown_ && is_told_unknown()) return outcome_unknown();
   if (time_limit_ && deadline_ == *time_limit_) {
     return error(code::max_time_expired, "operation exceeded time limit while there was no primary: " + why);
   }

@@ -2,8 +2,10 @@
 #include "proxy/mongo/session.hpp"
 
 #include <spdlog/spdlog.h>
+#include <poll.h>
 #include <sys/socket.h>
 
+#include <tuple>
 #include <utility>
 
 #include "proxy/spawn.hpp"
@@ -14,8 +16,8 @@ namespace holdfast::proxy::mongo {
 namespace {
 
 constexpr auto handshake_time = std::chrono::seconds(10);
-/// A login that was begun at a member and not gone on with is dropped.
-constexpr auto relay_time = std::chrono::seconds(30);
+/// A login that was begun at a member and not gone on with is dropped: drivers take a moment, and it has a connection that others could use.
+constexpr auto relay_time = std::chrono::seconds(5);
 
 std::string describe(Socket& socket) {
   ErrorCode error;
@@ -44,13 +46,22 @@ Task<> Session::run() {
   context_->opened(self);
   if (context_->client_tls && !co_await start_tls()) gone_ = true;
   while (!gone_) {
-    std::size_t length = 0;
-    if (!co_await read_message(length)) break;
-    context_->counters.bytes_from_client.add(length);
+    const auto message = wire::arrival_of(in_.data());
+    if (message.error != wire::FrameError::none) {
+      spdlog::info("{}: {} from {}", context_->config->id, wire::sentence_of(message.error), address_);
+      end_reason_ = "protocol_error";
+      break;
+    }
+    if (!message.whole) {
+      const auto [error, size] = co_await client_.read(in_, message.wanted);
+      if (error) break;
+      continue;
+    }
+    context_->counters.bytes_from_client.add(message.wanted);
     busy_ = true;
-    const bool goes_on = co_await serve(in_.data().substr(0, length));
+    const bool goes_on = co_await serve(in_.data().substr(0, message.wanted));
     busy_ = false;
-    in_.consume(length);
+    in_.consume(message.wanted);
     if (!goes_on) break;
   }
   end(end_reason_);
@@ -64,26 +75,6 @@ Task<bool> Session::start_tls() {
   spdlog::info("{}: TLS with {} failed: {}", context_->config->id, address_, error.message());
   end_reason_ = "tls";
   co_return false;
-}
-
-/// False where the connection ends: by the client, or because what it sends is no message.
-Task<bool> Session::read_message(std::size_t& length) {
-  std::size_t want = wire::header_size;
-  for (;;) {
-    const auto data = in_.data();
-    if (length == 0 && data.size() >= wire::header_size) {
-      wire::Header header;
-      if (const auto error = wire::parse_header(data, header); error != wire::FrameError::none) {
-        spdlog::info("{}: {} from {}", context_->config->id, wire::sentence_of(error), address_);
-        end_reason_ = "protocol_error";
-        co_return false;
-      }
-      length = want = header.length;
-    }
-    if (length > 0 && data.size() >= length) co_return true;
-    const auto [error, size] = co_await client_.read(in_, want);
-    if (error || gone_) co_return false;
-  }
 }
 
 Task<bool> Session::serve(std::string_view frame) {
@@ -122,7 +113,11 @@ Task<bool> Session::serve(std::string_view frame) {
   }
   if (!login_) co_return co_await serve_stranger(request, command);
   context_->counters.statements.add(1);
-  co_return co_await operate(request, frame, command);
+  if (command.everywhere) co_return co_await kill_sessions(request, frame, command);
+  const bool may_be_numbered = command.kind == Kind::write && context_->config->upgrade_writes;
+  if (may_be_numbered) co_return co_await perform_numbered(request, frame, command);
+  Trial plain;
+  co_return co_await perform(request, frame, command, plain);
 }
 
 Task<bool> Session::answer(const wire::Message& request, std::string body) {
@@ -141,7 +136,9 @@ Task<bool> Session::refuse(const wire::Message& request, int code, std::string m
 
 Task<bool> Session::write(std::string_view bytes) {
   if (gone_) co_return false;
-  const auto [size, error] = co_await client_.write(bytes);
+  ErrorCode error;
+  auto size = client_.write_now({bytes, {}}, error);
+  if (!error && size < bytes.size()) std::tie(size, error) = co_await client_.write(bytes, size);
   context_->counters.bytes_to_client.add(size);
   co_return !error;
 }
@@ -152,6 +149,7 @@ void Session::end(std::string_view reason) {
   client_.close();
   drop_relay();
   own_.clear();
+  if (auto left = leftovers_.take(); login_ && !left.empty()) spawn_named(context_->home, context_->end(std::move(left), login_), "leftovers", context_);
   context_->counters.disconnected(reason);
   context_->closed(*this);
 }
@@ -160,7 +158,7 @@ void Session::end(std::string_view reason) {
 void Session::abandon() {
   gone_ = true;
   pause_.cancel();
-  if (waiter_ != 0) context_->cancel_wait(waiter_);
+  context_->cancel_wait(waiter_);
   if (backend_ != nullptr && may_be_cut_) backend_->close();
 }
 
@@ -184,6 +182,11 @@ void Session::on_tick(SteadyTime now) {
 }
 
 bool Session::client_has_left() {
+  if (client_.is_tls()) {
+    // An end is announced before it comes, by bytes like others.
+    pollfd seen{client_.socket().native_handle(), POLLRDHUP, 0};
+    return ::poll(&seen, 1, 0) > 0;
+  }
   char byte = 0;
   const auto found = ::recv(client_.socket().native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
   return found == 0 || (found < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR);
@@ -191,8 +194,7 @@ bool Session::client_has_left() {
 
 Task<> Session::check_hang(std::size_t member) {
   const auto self = shared_from_this();
-  const bool answers = co_await context_->check_member(member);
-  static_cast<void>(answers);  // where not, the exchange has ended
+  co_await context_->check_member(member);  // where it is silent, the exchange has ended
   quiet_since_ = std::chrono::steady_clock::now();
   checking_hang_ = false;
 }

@@ -43,7 +43,6 @@ class Session : public std::enable_shared_from_this<Session> {
  private:
   // session.cpp
   Task<bool> start_tls();
-  Task<bool> read_message(std::size_t& length);
   Task<bool> serve(std::string_view frame);
   Task<bool> answer(const wire::Message& request, std::string body);
   Task<bool> refuse(const wire::Message& request, int code, std::string message);
@@ -66,15 +65,15 @@ class Session : public std::enable_shared_from_this<Session> {
   Task<std::string> start_login(std::string_view body, std::string database, ClientLogin::Ok ok);
   Task<std::string> continue_login(std::string_view body);
   Task<std::variant<Verifiers, std::string>> find_verifiers(std::string database, std::string user);
-  Task<wire::HelloExtras> answer_login_hello(const wire::HelloRequest& hello);
+  [[nodiscard]] std::string cannot_check(const std::string& user, const std::string& why) const;
+  Task<std::variant<wire::HelloExtras, std::string>> answer_login_hello(const wire::HelloRequest& hello);
   Task<std::string> open_relay(SteadyTime deadline);
   Task<std::optional<std::string>> ask_relay(std::string body, SteadyTime deadline, std::string& error);
-  Task<wire::HelloExtras> relay_hello(const wire::HelloRequest& hello);
+  Task<std::variant<wire::HelloExtras, std::string>> relay_hello(const wire::HelloRequest& hello);
   Task<std::string> start_relay(std::string_view body, SaslStart start);
   Task<std::string> continue_relay(std::string_view body);
   Task<> finish_relay();
   void drop_relay();
-  [[nodiscard]] bool can_log_in_again() const;
 
   // what goes upstream (session_operation.cpp)
   struct Run;
@@ -83,12 +82,14 @@ class Session : public std::enable_shared_from_this<Session> {
     bool numbered = false;
     Numbering::Fate fate = Numbering::Fate::unknown;
   };
-  Task<bool> operate(const wire::Message& request, std::string_view frame, const wire::Command& command);
+  Task<bool> perform_numbered(const wire::Message& request, std::string_view frame, const wire::Command& command);
   Task<bool> perform(const wire::Message& request, std::string_view frame, const wire::Command& command, Trial& trial);
   [[nodiscard]] Lease take_own(std::size_t member);
   void keep(Lease lease);
-  Task<std::variant<Lease, NoConnection>> connect_to(std::size_t member, SteadyTime deadline);
+  [[nodiscard]] Lease take_primary(const operation_step::Select& step);
+  Task<std::variant<Lease, NoConnection>> connect_to(std::size_t member, Pool::Room room, SteadyTime deadline);
   Task<OperationStep> select(Run& run, operation_step::Select step);
+  [[nodiscard]] OperationStep connected(Run& run);
   Task<OperationStep> select_primary(Run& run, operation_step::Select step);
   Task<OperationStep> select_reader(Run& run, operation_step::Select step);
   [[nodiscard]] bool is_refused_login(const NoConnection& found) const;
@@ -97,7 +98,11 @@ class Session : public std::enable_shared_from_this<Session> {
   void begin_exchange(Lease& lease, bool may_be_cut);
 
   // what concerns several members (session_several.cpp)
-  Task<std::optional<std::string>> run_at(std::size_t member, std::string body);
+  struct Ran {
+    std::optional<std::string> reply;  // none: the member cannot be reached, or was lost twice
+    bool all_in_use = false;           // there was no connection to be had
+  };
+  Task<Ran> run_at(std::size_t member, std::string body);
   Task<bool> kill_cursors(const wire::Message& request, const wire::Command& command);
   Task<bool> kill_sessions(const wire::Message& request, std::string_view frame, const wire::Command& command);
   Task<std::optional<std::string>> kill_sessions_elsewhere(std::string_view body);
@@ -106,9 +111,12 @@ class Session : public std::enable_shared_from_this<Session> {
   std::shared_ptr<Context> context_;
   Stream client_;
   ReadBuffer in_;
-  std::string address_, application_, driver_;
+  std::string address_, application_;
   std::int32_t next_message_ = 0;  // requestID of what the proxy writes itself
   bool has_metadata_ = false, backpressure_ = false;
+  bool logs_in_again_ = false;     // its driver does so by itself, where it is answered 391
+  bool load_balanced_ = false;     // its driver uses what it begins here nowhere else
+  Leftovers leftovers_;            // of such a one
   bool gone_ = false;              // the client is not there any more, or the session was stopped
   bool ended_ = false;
   std::string end_reason_ = "client";

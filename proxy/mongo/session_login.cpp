@@ -8,6 +8,7 @@
 #include "crypto/base64.hpp"
 #include "crypto/random.hpp"
 #include "protocol/mongo/reply.hpp"
+#include "proxy/mongo/recognition.hpp"
 #include "proxy/mongo/session.hpp"
 #include "proxy/waiting.hpp"
 
@@ -101,10 +102,7 @@ Task<std::string> Session::start_login(std::string_view body, std::string databa
   if (context_->config->auth == config::AuthMode::passthrough) co_return co_await start_relay(body, std::move(start));
   const auto hash = *start.hash;
   auto known = co_await find_verifiers(start.database, start.user);
-  if (auto* error = std::get_if<std::string>(&known)) {
-    spdlog::error("{}: the login of {} could not be checked: {}", context_->config->id, start.user, *error);
-    co_return unreachable(*error);
-  }
+  if (const auto* error = std::get_if<std::string>(&known)) co_return cannot_check(start.user, *error);
   auto verifier = std::get<Verifiers>(known)[hash];
   if (!verifier) verifier = context_->users.mock(start.database, start.user, hash);
   std::string random(24, '\0');
@@ -123,7 +121,9 @@ Task<std::string> Session::continue_login(std::string_view body) {
     // With a password of ours the salt was ours too: what the proof yields fits no server.
     if (login_->password.empty()) login_->keys[*start.hash] = client_login_->keys();
   } else if (client_login_->state() == ClientLogin::State::failed) {
-    spdlog::info("{}: login of {} from {} refused: {}", context_->config->id, start.user, address_, client_login_->error());
+    const auto known = context_->users.configured(start.database, start.user) || context_->users.learnt(start.database, start.user, now());
+    spdlog::info("{}: login of {} from {} refused: {}", context_->config->id, start.user, address_,
+                 known ? client_login_->error() : "no user " + start.database + "." + start.user + " is known");
     context_->users.forget(start.database, start.user);
     login_ = login_of_a_stranger();
   }
@@ -133,8 +133,10 @@ Task<std::string> Session::continue_login(std::string_view body) {
 
 /// By the configuration, else by the server where there is an auth_query. Empty: no such user.
 Task<std::variant<Verifiers, std::string>> Session::find_verifiers(std::string database, std::string user) {
+  // No database has a name with a dot, but a user may: "a.b" and "c" are not who is "a" and "b.c".
+  if (user.empty() || database.find('.') != std::string::npos) co_return Verifiers{};
   if (const auto* known = context_->users.configured(database, user)) co_return *known;
-  if (!context_->service || user.empty()) co_return Verifiers{};
+  if (!context_->service) co_return Verifiers{};
   if (const auto* known = context_->users.learnt(database, user, now())) co_return *known;
   waiter_ = context_->upstream.next_waiter();
   auto asked = co_await context_->ask_verifiers({waiter_, &gone_}, database, user, now() + context_->config->reconnect.hold_timeout);
@@ -142,19 +144,25 @@ Task<std::variant<Verifiers, std::string>> Session::find_verifiers(std::string d
   co_return asked;
 }
 
+std::string Session::cannot_check(const std::string& user, const std::string& why) const {
+  spdlog::error("{}: the login of {} could not be checked: {}", context_->config->id, user, why);
+  return unreachable(why);
+}
+
 /// What a hello says of logins: how a user may log in, and the answer to a login that came with it. Both are left out where
-/// there is nothing to say, and so they are for users that do not exist.
-Task<wire::HelloExtras> Session::answer_login_hello(const wire::HelloRequest& hello) {
+/// there is nothing to say, and so they are for users that do not exist. Where nobody could be asked whether one does, the hello is refused
+/// with this body: its driver would take the older mechanism, and the user may not have that.
+Task<std::variant<wire::HelloExtras, std::string>> Session::answer_login_hello(const wire::HelloRequest& hello) {
   wire::HelloExtras extras;
   const bool asks = !hello.wants_mechanisms_of.empty() || !hello.speculative.empty();
   if (!asks || context_->config->auth == config::AuthMode::trust) co_return extras;
   if (context_->config->auth == config::AuthMode::passthrough) co_return co_await relay_hello(hello);
   if (const auto [database, user] = split_name(hello.wants_mechanisms_of); !user.empty()) {
     const auto known = co_await find_verifiers(database, user);
-    if (const auto* verifiers = std::get_if<Verifiers>(&known)) {
-      if (verifiers->sha1) extras.mechanisms.emplace_back("SCRAM-SHA-1");
-      if (verifiers->sha256) extras.mechanisms.emplace_back("SCRAM-SHA-256");
-    }
+    if (const auto* error = std::get_if<std::string>(&known)) co_return cannot_check(user, *error);
+    const auto& verifiers = std::get<Verifiers>(known);
+    if (verifiers.sha1) extras.mechanisms.emplace_back("SCRAM-SHA-1");
+    if (verifiers.sha256) extras.mechanisms.emplace_back("SCRAM-SHA-256");
   }
   // A driver tries the better mechanism before it knows whether the user has it.
   const auto tried = read_sasl_start(hello.speculative.empty() ? wire::empty_document : hello.speculative);
@@ -214,7 +222,7 @@ Task<std::optional<std::string>> Session::ask_relay(std::string body, SteadyTime
   co_return std::nullopt;
 }
 
-Task<wire::HelloExtras> Session::relay_hello(const wire::HelloRequest& hello) {
+Task<std::variant<wire::HelloExtras, std::string>> Session::relay_hello(const wire::HelloRequest& hello) {
   wire::HelloExtras extras;
   auto start = read_sasl_start(hello.speculative.empty() ? wire::empty_document : hello.speculative);
   const auto speculative = start.hash ? hello.speculative : std::string_view();
@@ -223,6 +231,7 @@ Task<wire::HelloExtras> Session::relay_hello(const wire::HelloRequest& hello) {
   drop_relay();
   auto question = wire::make_login_hello(hello.wants_mechanisms_of, speculative);
   const auto reply = co_await ask_relay(std::move(question), now() + context_->config->reconnect.hold_timeout, error);
+  if (!reply && !hello.wants_mechanisms_of.empty()) co_return unreachable(error);
   if (!reply) co_return extras;
   auto said = wire::read_member_hello(*reply);
   extras.mechanisms = std::move(said.mechanisms);
@@ -231,6 +240,8 @@ Task<wire::HelloExtras> Session::relay_hello(const wire::HelloRequest& hello) {
     relay_->start = std::move(start);
     relay_->server_first = payload->bytes;
     extras.speculative_answer = std::move(said.speculative);
+  } else {
+    drop_relay();  // no login has begun, and whoever has only asked may never begin one
   }
   co_return extras;
 }
@@ -287,17 +298,13 @@ Task<> Session::finish_relay() {
     spdlog::info("{}: {} may not read its own verifier: its clients log in again for each new connection", context_->config->id,
                  login_->name());
   }
-  relay_->lease->login = login_;
+  relay_->lease->belong_to(login_);
+  // Some tell users only what they are.
+  const auto limit = now() + context_->config->reconnect.connection_timeout;
+  co_await recognise(*relay_->lease, relay_->lease.member(), context_->members, context_->settings, context_->buffers, limit);
   own_.clear();
   if (!login_->can_log_in() || !context_->pool.is_shared()) own_.push_back(std::move(relay_->lease));
   relay_.reset();
-}
-
-/// A connection could not be had because its login was refused. Nothing was sent, or it can be sent again: a driver that can
-/// logs in again and repeats by itself, any other loses its connection. Never 18 for an operation.
-bool Session::can_log_in_again() const {
-  constexpr std::array drivers{"PyMongo", "nodejs", "mongo-java-driver"};
-  return std::ranges::any_of(drivers, [&](const char* name) { return driver_.starts_with(name); });
 }
 
 }  // namespace holdfast::proxy::mongo

@@ -29,6 +29,7 @@ struct Session::Run {
   const wire::Message& request;
   std::string_view frame;  // as the client wrote it
   const wire::Command& command;
+  std::string user;  // of a transaction, which is found by its session and whose that is
   OperationMachine machine;
   Lease lease;
   std::string rewritten;     // what is sent instead of the frame
@@ -37,15 +38,12 @@ struct Session::Run {
   Numbering::Fate fate = Numbering::Fate::unknown;  // by its reply, where that is believed
 };
 
-Task<bool> Session::operate(const wire::Message& request, std::string_view frame, const wire::Command& command) {
+/// A write that may have a number of ours has one, unless the server refuses it with one.
+Task<bool> Session::perform_numbered(const wire::Message& request, std::string_view frame, const wire::Command& command) {
   auto& context = *context_;
   Trial plain, numbered{true};
-  if (command.everywhere) co_return co_await kill_sessions(request, frame, command);
-  std::unique_ptr<NumberedWrite> write;
-  if (context.config->upgrade_writes) {
-    const Numbering::Servers servers{context.members.deduplicates(), context.members.is_sharded()};
-    write = context.numbering.begin(request, command, login_->name(), servers, now());
-  }
+  const Numbering::Servers servers{context.members.deduplicates(), context.members.is_sharded()};
+  const auto write = context.numbering.begin(request, command, login_->name(), servers, now());
   if (!write) co_return co_await perform(request, frame, command, plain);
   bool goes_on = co_await perform(write->message, write->frame, write->command, numbered);
   context.numbering.end(*write, numbered.fate, now());
@@ -57,7 +55,9 @@ Task<bool> Session::operate(const wire::Message& request, std::string_view frame
 
 Task<bool> Session::perform(const wire::Message& request, std::string_view frame, const wire::Command& command, Trial& trial) {
   auto& context = *context_;
-  const auto place = context.places.find(command, login_->name(), now());
+  const auto begun = now();
+  auto user = command.in_transaction ? login_->name() : std::string();
+  const auto place = context.places.find(command, user, begun);
   const auto pinned = place.member;
   if (place.several) co_return co_await kill_cursors(request, command);
   if (!pinned && context.members.reads_elsewhere(command)) {
@@ -70,13 +70,20 @@ Task<bool> Session::perform(const wire::Message& request, std::string_view frame
   settings.replays = context.config->replay;
   settings.deduplicates = context.members.deduplicates();
   settings.sharded = context.members.is_sharded();
+  settings.paused = context.upstream.paused();
   settings.backpressure = backpressure_;
   settings.memory = context.members.memory();
-  Run run{request, frame, command, OperationMachine(command, request, settings, place), {}, {}, {}, false, {}, {}};
-  auto step = run.machine.start(now());
+  Run run{request, frame, command, std::move(user), OperationMachine(command, request, settings, place), {}, {}, {}, false, {}, {}};
+  auto step = run.machine.start(begun);
   for (;;) {
     if (auto* wanted = std::get_if<Select>(&step)) {
-      step = co_await select(run, *wanted);
+      run.lease.release();
+      if (!context.members.reads_elsewhere(command)) run.lease = take_primary(*wanted);
+      if (run.lease) {
+        step = connected(run);
+      } else {
+        step = co_await select(run, *wanted);
+      }
     } else if (auto* needed = std::get_if<Use>(&step)) {
       step = co_await use(run, *needed);
     } else if (auto* sent = std::get_if<Send>(&step); sent && gone_ && sent->statements) {
@@ -110,16 +117,20 @@ Task<bool> Session::perform(const wire::Message& request, std::string_view frame
     }
     co_return goes_on;
   }
+  // A connection could not be had because its login was refused. Nothing was sent, or it can be sent again: a driver that can logs in again
+  // and repeats by itself, any other loses its connection. Never 18 for an operation.
   if (run.login_refused && run.machine.may_begin_anew()) {
-    if (!can_log_in_again()) {
+    if (!logs_in_again_) {
       end_reason_ = "login";
       co_return false;
     }
     co_return co_await refuse(request, wire::code::reauthentication_required, "holdfast: the server asks for the login again");
   }
   auto& ours = std::get<Answer>(step);
+  if (ours.unknown) counters.commit_outcomes_unknown.add(1);
   if (ours.abort && (pinned || run.machine.sends() > 0)) {
-    spawn_named(context.home, context.abort_transaction(pinned.value_or(member_), login_, wire::body_of_abort(request.body)), "abort", context_);
+    std::vector<Leftovers::Ending> endings{{pinned.value_or(member_), wire::body_of_abort(request.body)}};
+    spawn_named(context.home, context.end(std::move(endings), login_), "abort", context_);
   }
   run.lease.release();
   co_return co_await answer(request, std::move(ours.body));
@@ -131,23 +142,33 @@ Lease Session::take_own(std::size_t member) {
   if (found == own_.end()) return {};
   auto lease = std::move(*found);
   own_.erase(found);
-  if (lease->is_quiet() && lease->login == login_) return lease;
+  if (lease->is_sound() && lease->is_quiet() && lease->login == login_) return lease;
   return {};
 }
 
 void Session::keep(Lease lease) {
   std::erase_if(own_, [&](const Lease& each) { return each.member() == lease.member(); });
+  if (!lease->is_sound()) return;
   lease->rest();
   own_.push_back(std::move(lease));
 }
 
-Task<std::variant<Lease, NoConnection>> Session::connect_to(std::size_t member, SteadyTime deadline) {
+Task<std::variant<Lease, NoConnection>> Session::connect_to(std::size_t member, Pool::Room room, SteadyTime deadline) {
   if (auto lease = take_own(member)) co_return std::move(lease);
-  co_return co_await context_->member(member, login_, deadline);
+  co_return co_await context_->member({0, &gone_, room}, member, login_, deadline);
+}
+
+/// What most commands find: a connection to the primary that nothing has to be waited for. Each coroutine that is called on the way to
+/// one costs as much as the look at the pool, so there is none on this way.
+Lease Session::take_primary(const Select& step) {
+  if (gone_ || step.ask_first) return {};
+  const auto ready = context_->upstream.ready_endpoint(Wish::primary);
+  if (!ready || context_->members.is_deposed(*ready)) return {};
+  if (auto own = take_own(*ready)) return own;
+  return context_->pool.take_idle(*ready, login_.get());
 }
 
 Task<OperationStep> Session::select(Run& run, Select step) {
-  run.lease.release();
   if (run.machine.sends() > 1) {
     pause_.expires_after(between_tries);
     const auto [error] = co_await pause_.async_wait(asio::as_tuple(use_task));
@@ -156,6 +177,11 @@ Task<OperationStep> Session::select(Run& run, Select step) {
   if (gone_) co_return run.machine.on_refused(RefusalReason::cancelled, "the client has gone", now());
   if (context_->members.reads_elsewhere(run.command)) co_return co_await select_reader(run, step);
   co_return co_await select_primary(run, step);
+}
+
+OperationStep Session::connected(Run& run) {
+  run.machine.note_server(context_->executes_once(run.lease));
+  return run.machine.on_member(now());
 }
 
 /// A member that the read preference allows, one of the nearest. While there is none, and the preference allows the primary,
@@ -173,11 +199,11 @@ Task<OperationStep> Session::select_reader(Run& run, Select step) {
       const auto chosen = selection.nearest[context_->random() % selection.nearest.size()];
       wait = std::ranges::find(run.failed, chosen) != run.failed.end();
       if (!wait) run.failed.push_back(chosen);  // until it has answered
-      auto found = co_await connect_to(chosen, step.deadline);
+      auto found = co_await connect_to(chosen, run.machine.room(), step.deadline);
       if (auto* lease = std::get_if<Lease>(&found)) {
         run.login_refused = false;
         run.lease = std::move(*lease);
-        co_return run.machine.on_member(now());
+        co_return connected(run);
       }
       (is_refused_login(std::get<NoConnection>(found)) ? run.login_refused : run.unreachable) = true;
     }
@@ -195,11 +221,8 @@ Task<OperationStep> Session::select_primary(Run& run, Select step) {
   const auto since = now();
   waiter_ = context_->upstream.next_waiter();
   const auto ask = step.ask_first ? Context::AskFirst::yes : Context::AskFirst::no;
-  const auto ready = own_.empty() ? std::nullopt : context_->upstream.ready_endpoint(Wish::primary);
-  const bool own = ready && !step.ask_first && !context_->members.is_deposed(*ready);
-  auto found = Context::Found(own ? take_own(*ready) : Lease());
-  const bool usable = static_cast<bool>(std::get<Lease>(found));
-  if (!usable) found = co_await context_->primary({waiter_, &gone_}, login_, ask, step.deadline);
+  auto found = Context::Found(take_primary(step));
+  if (!std::get<Lease>(found)) found = co_await context_->primary({waiter_, &gone_, run.machine.room()}, login_, ask, step.deadline);
   waiter_ = 0;
   const auto held = std::chrono::duration<double>(now() - since).count();
   if (step.ask_first || held > 0.001) context_->counters.hold_seconds.observe(held);
@@ -211,7 +234,7 @@ Task<OperationStep> Session::select_primary(Run& run, Select step) {
   }
   run.lease = std::move(std::get<Lease>(found));
   if (step.ask_first) context_->upstream.session_restored(0);
-  co_return run.machine.on_member(now());
+  co_return connected(run);
 }
 
 /// The login of the proxy's own is no client's business.
@@ -219,13 +242,14 @@ bool Session::is_refused_login(const NoConnection& found) const { return found.l
 
 Task<OperationStep> Session::use(Run& run, Use step) {
   run.lease.release();
-  auto found = co_await connect_to(step.member, step.deadline);
+  auto found = co_await connect_to(step.member, run.machine.room(), step.deadline);
   if (auto* none = std::get_if<NoConnection>(&found)) {
     run.login_refused = is_refused_login(*none);
+    if (none->all_in_use) co_return run.machine.on_refused(RefusalReason::hold_timeout, none->error, now());
     co_return run.machine.on_unreachable(none->error, now());
   }
   run.lease = std::move(std::get<Lease>(found));
-  co_return run.machine.on_member(now());
+  co_return connected(run);
 }
 
 /// From here on the ticks look whether the member hangs. Ends with `backend_` none.
@@ -244,8 +268,9 @@ Task<OperationStep> Session::send(Run& run, Send step) {
     run.rewritten = wire::make_message(run.request.header.request_id, 0, run.request.flags & ~own_flags, body, sequences);
   }
   const auto bytes = edited ? std::string_view(run.rewritten) : run.frame;
-  context_->places.note_sent(run.command, login_->name(), run.lease.member(), now());
   begin_exchange(run.lease, run.machine.may_be_cut());
+  context_->places.note_sent(run.command, run.user, member_, quiet_since_);
+  if (load_balanced_) leftovers_.note_sent(run.command, run.request.body, member_);
   const auto done = co_await backend_->exchange(bytes);
   backend_ = nullptr;
   auto& counters = context_->counters;
@@ -264,14 +289,19 @@ Task<OperationStep> Session::send(Run& run, Send step) {
     run.lease->close();
     co_return lost(error == wire::FrameError::none ? "the server streams what nobody asked for" : wire::sentence_of(error));
   }
+  const auto answered = run.lease->last_answer;
   const auto reply = wire::read_reply(message.body);
   run.fate = Numbering::fate_of(reply);
   const auto present = context_->upstream.ready_endpoint(Wish::primary);
   const bool replaced = context_->members.has_replaced(member_, run.command, reply, present);
-  auto next = run.machine.on_reply(reply, replaced ? OperationMachine::Replier::replaced : OperationMachine::Replier::current, now());
+  const bool logged_out = run.lease->is_logged_out(reply);
+  if (logged_out) spdlog::info("{}: {} has been logged out by a server", context_->config->id, login_->name());
+  using Replier = OperationMachine::Replier;
+  auto next = run.machine.on_reply(reply, logged_out ? Replier::logged_out : replaced ? Replier::replaced : Replier::current, answered);
   if (std::holds_alternative<Forward>(next)) {
-    context_->places.note_reply(run.command, reply, member_, now());
-  } else if (!std::holds_alternative<Send>(next)) {
+    context_->places.note_reply(run.command, reply, member_, answered);
+    if (load_balanced_) leftovers_.note_reply(run.command, reply, member_);
+  } else if (!std::holds_alternative<Send>(next) && !logged_out) {
     context_->upstream.backend_lost(member_, "a command was refused or interrupted");
   }
   co_return next;

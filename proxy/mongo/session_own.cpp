@@ -35,11 +35,14 @@ Task<bool> Session::serve_hello(const wire::Message& request) {
     hello.error = "The client metadata document may only be sent in the first hello";
   }
   if (hello.error_code != 0) co_return co_await refuse(request, hello.error_code, hello.error);
-  has_metadata_ = has_metadata_ || hello.has_metadata;
   backpressure_ = backpressure_ || hello.backpressure;
+  load_balanced_ = load_balanced_ || (hello.load_balanced && face->kind == wire::FaceKind::mongos);
   if (!hello.application.empty()) application_ = hello.application;
-  if (!hello.driver.empty()) driver_ = hello.driver;
-  auto extras = co_await answer_login_hello(hello);
+  if (!hello.driver.empty()) logs_in_again_ = wire::logs_in_again(hello.driver, hello.driver_version);
+  auto said = co_await answer_login_hello(hello);
+  if (auto* refused = std::get_if<std::string>(&said)) co_return co_await answer(request, std::move(*refused));
+  auto extras = std::get<wire::HelloExtras>(std::move(said));
+  has_metadata_ = has_metadata_ || hello.has_metadata;  // not by a hello that was refused, which may be sent again
   if (!co_await wait_for_change(hello)) co_return false;
   const bool exhaust = (request.flags & wire::flag::exhaust_allowed) != 0 && hello.await_milliseconds;
   auto body = hello_body(hello, std::move(extras));

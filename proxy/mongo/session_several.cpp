@@ -1,43 +1,46 @@
 // Commands that concern several members: killCursors of cursors that lie apart, killSessions and its kin.
-#include <algorithm>
 #include <utility>
 
 #include "protocol/mongo/several.hpp"
+#include "proxy/mongo/kills.hpp"
 #include "proxy/mongo/session.hpp"
 
 namespace holdfast::proxy::mongo {
 
-/// Runs a command of the client's at this member. None where it cannot be reached, or is lost meanwhile.
-Task<std::optional<std::string>> Session::run_at(std::size_t member, std::string body) {
-  auto found = co_await connect_to(member, std::chrono::steady_clock::now() + context_->config->reconnect.connection_timeout);
-  auto* lease = std::get_if<Lease>(&found);
-  if (lease == nullptr) co_return std::nullopt;
-  begin_exchange(*lease, false);
-  auto reply = co_await backend_->run(std::move(body));
-  backend_ = nullptr;
-  if (!context_->pool.is_shared()) keep(std::move(*lease));
-  co_return reply;
-}
-
-/// Each member is sent its own, and the client gets one answer. With a member its cursors have gone.
-Task<bool> Session::kill_cursors(const wire::Message& request, const wire::Command& command) {
-  wire::KilledCursors killed;
-  const auto members = context_->places.cursors_by_member(command, std::chrono::steady_clock::now());
-  for (const auto& [known, cursors] : members) {
-    const auto member = known ? known : context_->upstream.ready_endpoint(Wish::primary);
-    std::optional<std::string> reply;
-    if (member) reply = co_await run_at(*member, wire::body_of_kill_cursors(request.body, cursors));
-    if (!reply) {
-      killed.add_missing(cursors);
-    } else if (!killed.add(*reply)) {
-      co_return co_await answer(request, std::move(*reply));
+/// Runs a command of the client's at this member: one that does no harm the second time, after its connection was cut or logged out.
+Task<Session::Ran> Session::run_at(std::size_t member, std::string body) {
+  Ran ran;
+  for (int tries = 0; tries < 2 && !ran.reply; ++tries) {
+    auto found = co_await connect_to(member, Pool::Room::beyond_limit, std::chrono::steady_clock::now() + context_->config->reconnect.connection_timeout);
+    if (const auto* none = std::get_if<NoConnection>(&found)) {
+      ran.all_in_use = none->all_in_use;
+      break;
     }
+    auto& lease = std::get<Lease>(found);
+    begin_exchange(lease, false);
+    ran.reply = co_await backend_->run(body);
+    backend_ = nullptr;
+    const bool logged_out = ran.reply && lease->is_logged_out(wire::read_reply(*ran.reply));
+    if (logged_out && tries == 0) ran.reply.reset();
+    if (!context_->pool.is_shared()) keep(std::move(lease));
   }
-  co_return co_await answer(request, killed.body());
+  co_return ran;
 }
 
-/// Every member that serves is told, as a mongos does, the primary at last. Writes that were given a session of ours are ended with the
-/// client's that they came in.
+/// With a member its cursors have gone.
+Task<bool> Session::kill_cursors(const wire::Message& request, const wire::Command& command) {
+  CursorKills kills(request.body, context_->places.cursors_by_member(command, std::chrono::steady_clock::now()));
+  while (auto question = kills.next()) {
+    const auto member = question->member ? question->member : context_->upstream.ready_endpoint(Wish::primary);
+    Ran ran;
+    if (member) ran = co_await run_at(*member, std::move(question->body));
+    ran.all_in_use ? kills.on_all_in_use() : kills.on_reply(ran.reply);
+  }
+  auto body = kills.answer();
+  co_return co_await answer(request, std::move(body));
+}
+
+/// Writes that were given a session of ours are ended with the client's that they came in.
 Task<bool> Session::kill_sessions(const wire::Message& request, std::string_view frame, const wire::Command& command) {
   const auto ours = context_->numbering.sessions_for(wire::sessions_to_kill(request.body));
   const auto flags = request.flags & wire::flag::more_to_come;
@@ -56,13 +59,10 @@ Task<bool> Session::kill_sessions(const wire::Message& request, std::string_view
 Task<std::optional<std::string>> Session::kill_sessions_elsewhere(std::string_view body) {
   // Nothing that is kept of this client logs in anywhere else.
   if (!login_->can_log_in()) co_return std::nullopt;
-  for (const auto member : context_->members.serving()) {
-    if (context_->upstream.ready_endpoint(Wish::primary) == member) continue;
-    auto reply = co_await run_at(member, std::string(body));
-    if (reply && wire::read_reply(*reply).ok) continue;
-    if (reply && !wire::code::is_state_change(wire::read_reply(*reply).code)) co_return reply;
-    co_return wire::error_body({wire::code::host_unreachable, "holdfast: " + context_->members.hosts()[member].to_string() +
-                                                                  " could not be asked, so sessions may live on there"});
+  SessionKills kills(context_->members.serving());
+  while (const auto member = kills.next(context_->upstream.ready_endpoint(Wish::primary))) {
+    const auto ran = co_await run_at(*member, std::string(body));
+    if (auto refused = kills.on_reply(ran.reply, context_->members.hosts()[*member].to_string())) co_return refused;
   }
   co_return std::nullopt;
 }

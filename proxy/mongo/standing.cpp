@@ -7,6 +7,7 @@
 
 #include "protocol/mongo/document.hpp"
 #include "protocol/mongo/reply.hpp"
+#include "proxy/mongo/recognition.hpp"
 #include "proxy/spawn.hpp"
 #include "proxy/waiting.hpp"
 
@@ -80,7 +81,6 @@ struct MongoStanding::Impl : std::enable_shared_from_this<MongoStanding::Impl> {
   Task<Outcome> probe(config::HostPort endpoint, SteadyTime deadline);
   Task<Outcome> check(SteadyTime deadline);
   Task<> ask(std::shared_ptr<Backend> of, std::shared_ptr<Ask> into);
-  Task<> learn_build(Backend& of, std::size_t index, SteadyTime deadline);
   Task<> question(std::uint64_t in_era);
   Task<std::string> put_question(std::uint64_t in_era);
   Task<> survey(std::size_t except);
@@ -101,13 +101,6 @@ Outcome MongoStanding::Impl::outcome_of(std::size_t index, const wire::MemberHel
   return outcome;
 }
 
-/// Before anything is sent to it twice.
-Task<> MongoStanding::Impl::learn_build(Backend& of, std::size_t index, SteadyTime deadline) {
-  if (!members.wants_build(index)) co_return;
-  auto build = co_await of.build(deadline);
-  if (of.is_sound()) members.note_build(index, std::move(build));
-}
-
 Task<Outcome> MongoStanding::Impl::attempt(config::HostPort endpoint, SteadyTime deadline, std::uint64_t in_era) {
   const auto self = shared_from_this();
   const auto index = index_of(endpoint);
@@ -116,6 +109,8 @@ Task<Outcome> MongoStanding::Impl::attempt(config::HostPort endpoint, SteadyTime
   const auto started = std::chrono::steady_clock::now();
   auto opened = co_await Backend::open(settings, endpoint, pool, settings->own, deadline);
   if (!opened.backend) co_return failed(opened.failure, opened.error, opened.code);
+  if (members.mismatch(opened.hello).empty()) co_await recognise(*opened.backend, index, members, settings, pool, deadline);
+  if (!opened.backend->is_sound()) co_return failed(Failure::unreachable, "it does not say what it is (" + endpoint.to_string() + ")");
   auto outcome = outcome_of(index, opened.hello);
   outcome.latency = std::chrono::duration_cast<milliseconds>(std::chrono::steady_clock::now() - started);
   if (outcome.failure == Failure::unfit) {
@@ -124,9 +119,7 @@ Task<Outcome> MongoStanding::Impl::attempt(config::HostPort endpoint, SteadyTime
     outcome.error.clear();
     co_return outcome;
   }
-  if (outcome.ok()) co_await learn_build(*opened.backend, index, deadline);
   if (!outcome.ok() || era != in_era) co_return outcome;
-  if (!opened.backend->is_sound()) co_return failed(Failure::unreachable, "the connection was lost (" + endpoint.to_string() + ")");
   drop();
   backend = std::move(opened.backend);
   member = index;
@@ -142,9 +135,9 @@ Task<Outcome> MongoStanding::Impl::probe(config::HostPort endpoint, SteadyTime d
   endpoint = members.hosts()[index];
   const auto opened = co_await Backend::open(settings, endpoint, pool, nullptr, deadline);
   if (!opened.backend) co_return failed(opened.failure, opened.error, opened.code);
-  auto outcome = outcome_of(index, opened.hello);
-  if (outcome.failure != Failure::unreachable) co_await learn_build(*opened.backend, index, deadline);
-  co_return outcome;
+  if (members.mismatch(opened.hello).empty()) co_await recognise(*opened.backend, index, members, settings, pool, deadline);
+  if (!opened.backend->is_sound()) co_return failed(Failure::unreachable, "it does not say what it is (" + endpoint.to_string() + ")");
+  co_return outcome_of(index, opened.hello);
 }
 
 Task<Outcome> MongoStanding::Impl::check(SteadyTime deadline) {
@@ -206,6 +199,10 @@ Task<std::string> MongoStanding::Impl::put_question(std::uint64_t in_era) {
     questioner = std::move(opened.backend);
   }
   const auto used = questioner;
+  // One that did not say what it is may do so by now.
+  const bool doubted = backend && used->process == backend->process && !members.executes_once(member, used->process);
+  if (doubted) co_await recognise(*used, member, members, settings, pool, limit);
+  if (era != in_era) co_return std::string();
   Deadline end(home, limit, [used] { used->close(); });
   const auto body = co_await used->run(question_of(*settings->own));
   if (end.expired()) co_return "the database does not answer in time" + name;

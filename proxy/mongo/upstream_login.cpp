@@ -114,8 +114,12 @@ Task<LoginOutcome> log_in_once(Backend& backend, Login& login, crypto::HashKind 
     if (!round.failed.error.empty()) co_return round.failed;
     if (!round.done) co_return failure(Failure::not_ready, "the server does not end the login");
   }
-  login.keys[hash] = scram.keys();
+  if (!by_keys || !login.keys[hash]) login.keys[hash] = scram.keys();
   co_return LoginOutcome{};
+}
+
+bool are_same(const std::optional<crypto::ScramKeys>& one, const std::optional<crypto::ScramKeys>& other) {
+  return one && other && one->client_key == other->client_key && one->salt == other->salt;
 }
 
 }  // namespace
@@ -124,12 +128,18 @@ Task<LoginOutcome> log_in(Backend& backend, std::shared_ptr<Login> login, std::v
   if (login->mechanism == config::MongoMechanism::x509) co_return co_await log_in_by_certificate(backend);
   const auto hash = choose(*login, mechanisms);
   bool stale = false;
-  const bool by_keys = login->keys[hash].has_value();
-  if (!by_keys && login->password.empty()) co_return failure(Failure::rejected, "there is nothing to log in with");
-  auto outcome = co_await log_in_once(backend, *login, hash, by_keys, stale);
-  if (by_keys && outcome.failure == Failure::rejected) login->keys[hash].reset();
-  // The salt is another one: the password may still be the same.
-  if (stale && !login->password.empty()) outcome = co_await log_in_once(backend, *login, hash, false, stale);
+  const auto keys = login->keys[hash];
+  if (!keys && login->password.empty()) co_return failure(Failure::rejected, "there is nothing to log in with");
+  auto outcome = co_await log_in_once(backend, *login, hash, keys.has_value(), stale);
+  if (!keys || outcome.failure != Failure::rejected) co_return outcome;
+  if (are_same(keys, login->keys[hash])) login->keys[hash].reset();
+  if (login->keys[hash]) {
+    // The password has changed, and somebody has logged in with the new one meanwhile.
+    outcome = co_await log_in_once(backend, *login, hash, true, stale);
+  } else if (stale && !login->password.empty()) {
+    // The salt is another one: the password may still be the same.
+    outcome = co_await log_in_once(backend, *login, hash, false, stale);
+  }
   co_return outcome;
 }
 

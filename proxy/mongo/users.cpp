@@ -99,10 +99,7 @@ std::shared_ptr<Login> Users::login_of(const std::string& database, const std::s
     logins_.put(name, login, now);
   }
   const auto entry = entries_.find(name);
-  if (entry != entries_.end() && login->password != entry->second.password) {
-    login->password = entry->second.password;
-    login->keys = {};
-  }
+  if (entry != entries_.end()) login->use_password(entry->second.password);
   return login;
 }
 

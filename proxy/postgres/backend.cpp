@@ -1,6 +1,9 @@
 // Logging in to a server, and what is said to it before a session's own traffic begins.
 #include "proxy/postgres/backend.hpp"
 
+#include <algorithm>
+#include <utility>
+
 #include "protocol/postgres/messages.hpp"
 #include "protocol/postgres/startup.hpp"
 #include "proxy/waiting.hpp"
@@ -29,7 +32,8 @@ bool is_loopback(const std::string& host) {
 
 /// What an ErrorResponse during the login means for reconnection.
 Failure classify(std::string_view code) {
-  if (code == "57P03" || code == "53300" || code == "57P01" || code == "57P02") return Failure::not_ready;
+  // Class 53: it has not enough of something now (memory, connections), as one that recovers from a crash may have.
+  if (code == "57P03" || code == "57P01" || code == "57P02" || code.starts_with("53")) return Failure::not_ready;
   return Failure::rejected;
 }
 
@@ -151,9 +155,10 @@ Task<LoginResult> log_in_before(LoginRequest request, ReadBuffer& buffer, Backen
 }  // namespace
 
 Task<LoginResult> log_in(LoginRequest request, ReadBuffer& buffer) {
+  Backend backend;
+  backend.asked_at = std::chrono::steady_clock::now();
   auto connected = co_await connect(request.address, request.keep_alive_interval, request.deadline);
   if (!connected.stream) co_return failed(Failure::unreachable, std::move(connected.error));
-  Backend backend;
   backend.stream = std::move(connected.stream);
   backend.address = request.address;
   auto& stream = *backend.stream;
@@ -165,26 +170,33 @@ Task<LoginResult> log_in(LoginRequest request, ReadBuffer& buffer) {
   co_return result;
 }
 
-Task<RestoreResult> restore(Backend& backend, std::vector<pg::RestoreItem> items, ReadBuffer& buffer,
-                            SteadyTime deadline) {
-  if (items.empty()) co_return RestoreResult{};
-  auto& stream = *backend.stream;
-  const auto executor = co_await asio::this_coro::executor;
-  Deadline limit(executor, deadline, [&stream] { stream.close(); });
-  MessageChannel channel(stream, buffer);
+namespace {
+
+constexpr auto busy_pause = milliseconds(100);
+
+/// By a time limit, somebody else's lock, or want of memory: another try may go well.
+bool is_of_the_moment(std::string_view code) {
+  return code == "57014" || code == "55P03" || code == "40P01" || code == "40001" || code.starts_with("53");
+}
+
+struct Run {
+  std::string lost;  // how, or why it is to be begun anew; empty: it was not
+  std::vector<std::pair<pg::RestoreItem, std::string>> refused;  // and the server's words
+};
+
+Task<Run> run_items(MessageChannel& channel, Backend& backend, const std::vector<pg::RestoreItem>& items) {
   std::string script;
   for (const auto& item : items) {
     pg::write_statement_anew(script, "holdfast_restore", item.text, item.parameters);  // the item before it may have failed
     pg::write_sync(script);
   }
-  if (!co_await channel.write(script)) co_return RestoreResult{RestoreResult::Kind::lost, {}, channel.error()};
-  RestoreResult result;
-  for (std::size_t done = 0; done < items.size();) {
+  Run run;
+  if (!co_await channel.write(script)) run.lost = channel.error();
+  for (std::size_t done = 0; done < items.size() && run.lost.empty();) {
     const auto message = co_await channel.read();
     if (!message) {
-      co_return RestoreResult{RestoreResult::Kind::lost, {}, limit.expired() ? "timed out" : channel.error()};
-    }
-    if (message->type == back::ready_for_query) {
+      run.lost = channel.error();
+    } else if (message->type == back::ready_for_query) {
       ++done;
     } else if (message->type == back::parameter_status) {
       if (const auto parameter = pg::parse_parameter_status(message->body())) {
@@ -193,15 +205,43 @@ Task<RestoreResult> restore(Backend& backend, std::vector<pg::RestoreItem> items
     } else if (message->type == back::error) {
       const auto fields = pg::parse_error(message->body());
       if (!fields || fields->ends_connection()) {
-        co_return RestoreResult{RestoreResult::Kind::lost, {}, fields ? std::string(fields->message) : "malformed"};
-      }
-      const bool shows_at_use = items[done].kind == pg::RestoreItem::Kind::prepared;
-      if (!shows_at_use && result.kind == RestoreResult::Kind::done) {
-        result = {RestoreResult::Kind::failed_item, items[done], std::string(fields->message)};
+        run.lost = fields ? std::string(fields->message) : "malformed";
+      } else if (is_of_the_moment(fields->code)) {
+        run.lost = std::string(fields->message);
+        SteadyTimer pause(co_await asio::this_coro::executor);
+        pause.expires_after(busy_pause);
+        co_await pause.async_wait(asio::as_tuple(use_task));
+      } else if (items[done].kind != pg::RestoreItem::Kind::prepared) {  // that shows at its use
+        run.refused.emplace_back(items[done], fields->message);
       }
     }
   }
-  co_return result;
+  co_return run;
+}
+
+}  // namespace
+
+Task<RestoreResult> restore(Backend& backend, std::vector<pg::RestoreItem> items, ReadBuffer& buffer,
+                            SteadyTime deadline) {
+  if (items.empty()) co_return RestoreResult{};
+  auto& stream = *backend.stream;
+  const auto executor = co_await asio::this_coro::executor;
+  Deadline limit(executor, deadline, [&stream] { stream.close(); });
+  MessageChannel channel(stream, buffer);
+  auto run = co_await run_items(channel, backend, items);
+  const auto is_identity = [](const pg::RestoreItem& item) { return item.kind == pg::RestoreItem::Kind::identity; };
+  if (run.lost.empty() && !run.refused.empty() && std::ranges::any_of(items, is_identity)) {
+    // The session may have done it as the role that it has now.
+    std::vector<pg::RestoreItem> again;
+    for (const auto& [item, error] : run.refused) again.push_back(item);
+    run = co_await run_items(channel, backend, again);
+  }
+  if (!run.lost.empty()) {
+    co_return RestoreResult{RestoreResult::Kind::lost, {}, limit.expired() ? "timed out" : run.lost};
+  }
+  if (run.refused.empty()) co_return RestoreResult{};
+  auto& [item, error] = run.refused.front();
+  co_return RestoreResult{RestoreResult::Kind::failed_item, std::move(item), std::move(error)};
 }
 
 Task<std::optional<Rows>> query(Backend& backend, std::string text, std::vector<std::string> parameters,

@@ -35,6 +35,7 @@ struct Backend {
   config::HostPort address;
   std::int32_t process_id = 0;
   std::string secret_key;
+  SteadyTime asked_at{};  // its process did not exist before
   Parameters parameters;  // ParameterStatus up to now
 };
 
@@ -54,8 +55,9 @@ struct RestoreResult {
   pg::RestoreItem item;  // failed_item: the one that the server refused
   std::string error;     // its message, or how the connection was lost
 };
-/// Runs every item in a segment of its own, all in one round trip. An item whose failure shows at its use (a prepared
-/// statement) does not count as failed.
+/// Runs every item in a segment of its own, all in one round trip; what is refused once more in the end, where a role was set
+/// among them. An item whose failure shows at its use (a prepared statement) does not count as failed. One that fails by the
+/// moment counts as a loss: all of it is to be begun anew.
 Task<RestoreResult> restore(Backend& backend, std::vector<pg::RestoreItem> items, ReadBuffer& buffer,
                             SteadyTime deadline);
 

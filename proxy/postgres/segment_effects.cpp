@@ -2,6 +2,7 @@
 #include "proxy/postgres/segment_effects.hpp"
 
 #include <algorithm>
+#include <functional>
 #include <optional>
 #include <string_view>
 #include <utility>
@@ -34,6 +35,11 @@ bool reads_alike(const Parameters& parameters) {
     if (value_of(parameters, "client_encoding") == encoding) return false;
   }
   return true;
+}
+
+std::uint64_t reading_of(const Parameters& parameters) {
+  const std::hash<std::string_view> hash;
+  return (hash(value_of(parameters, "client_encoding")) << 1 ^ hash(value_of(parameters, "standard_conforming_strings")) << 2) | 1;
 }
 
 bool runs_under_a_name_given_since(const pg::StatementStore& statements, std::string_view text, pg::TextClass kind, std::uint64_t request) {

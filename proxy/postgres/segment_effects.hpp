@@ -1,6 +1,7 @@
 // What the texts of one segment could have done, by their parse trees. Judged at a loss, never on the hot path.
 #pragma once
 
+#include <cstdint>
 #include <string_view>
 #include <vector>
 
@@ -36,6 +37,9 @@ struct SegmentEffects {
 
 /// The parser reads a text as this server does: its literals and its characters are cut alike.
 [[nodiscard]] bool reads_alike(const Parameters& parameters);
+
+/// How this server reads a text, as a number that is not 0: its encoding and its literals.
+[[nodiscard]] std::uint64_t reading_of(const Parameters& parameters);
 
 /// What a session has prepared under names, for the judge: by the protocol and by SQL.
 struct Prepared {

@@ -139,6 +139,7 @@ class Session : public std::enable_shared_from_this<Session> {
   // what became of a commit, and the ledger (session_ledger.cpp)
   enum class OutcomeAnswer { not_asked, committed, not_committed, unknown, lost };
   Task<OutcomeAnswer> ask_outcome(Backend& backend, SteadyTime deadline);
+  Task<OutcomeAnswer> ask_outcome_of(Backend& backend, const SessionMachine::OutcomeQuestion& question, SteadyTime deadline);
   Task<bool> tell_outcome(Backend& backend, OutcomeAnswer answer, SteadyTime deadline);
   Task<bool> has_ledger(Backend& backend);
   void tidy_ledger_at(SteadyTime now);

@@ -132,8 +132,8 @@ Task<Session::Attached> Session::attach_once(SessionMachine::Attachment attachme
     if (closing_) co_return Attached::closed;
     if (result.outcome.failure == Failure::rejected) {
       // The server's own words, at once and never again: a wrong password stays wrong.
-      if (!result.error_message.empty()) machine_.client_output += result.error_message;
-      if (result.error_message.empty()) machine_.terminate(result.outcome.code, result.outcome.error);
+      result.error_message.empty() ? machine_.terminate(result.outcome.code, result.outcome.error)
+                                   : machine_.end_with(result.error_message);
       end_reason_ = "authentication";
       co_return Attached::closed;
     }

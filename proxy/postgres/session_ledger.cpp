@@ -24,10 +24,23 @@ SteadyTime now() { return std::chrono::steady_clock::now(); }
 Task<Session::OutcomeAnswer> Session::ask_outcome(Backend& backend, SteadyTime deadline) {
   const auto question = machine_.commit_in_question();
   if (!question) co_return OutcomeAnswer::not_asked;
+  // The client's transactions wrote where READ ONLY is only the default (before version 14 nobody says): ours do, too.
+  if (value_of(machine_.parameters(), "default_transaction_read_only") != "off") {
+    static_cast<void>(co_await query(backend, "SET default_transaction_read_only = off", {}, server_in_, deadline));
+  }
+  const auto answer = co_await ask_outcome_of(backend, *question, deadline);
+  if (backend.stream->is_open()) {
+    static_cast<void>(co_await query(backend, "RESET default_transaction_read_only", {}, server_in_, deadline));
+  }
+  co_return answer;
+}
+
+Task<Session::OutcomeAnswer> Session::ask_outcome_of(Backend& backend, const SessionMachine::OutcomeQuestion& question,
+                                                     SteadyTime deadline) {
   bool in_progress = false, read_only = false;
   while (!closing_ && now() < deadline) {
     const auto rows =
-        co_await query(backend, std::string(question->ask.text), question->ask.parameters, server_in_, deadline);
+        co_await query(backend, std::string(question.ask.text), question.ask.parameters, server_in_, deadline);
     if (!backend.stream->is_open() || closing_) co_return OutcomeAnswer::lost;
     if (rows && rows->size() == 1) {
       const auto answer = rows->front().at(0).value_or("");
@@ -83,7 +96,8 @@ Task<bool> Session::has_ledger(Backend& backend) {
 void Session::tidy_ledger_at(SteadyTime at) {
   if (context_->config->exactly_once != config::ExactlyOnce::on) return;
   const bool due = !context_->ledger_swept || at - *context_->ledger_swept >= ledger_sweep_pause;
-  const bool sweep = due && machine_.at_rest();
+  const bool writes = value_of(machine_.parameters(), "default_transaction_read_only") != "on";
+  const bool sweep = due && writes && machine_.at_rest();
   if (sweep) context_->ledger_swept = at;
   if (sweep || machine_.ledger_forget_due()) spawn_named(executor_, tidy_ledger(sweep), "ledger", shared_from_this());
 }

@@ -19,6 +19,8 @@ constexpr auto shutdown_spread = std::chrono::milliseconds(100);
 constexpr auto old_backend_time = std::chrono::seconds(5);
 constexpr auto old_backend_pause = std::chrono::milliseconds(20);
 constexpr int lost_logins_max = 20;
+/// A server's clock may have been set meanwhile, by this much.
+constexpr auto clock_slack = std::chrono::seconds(1);
 
 SteadyTime now() { return std::chrono::steady_clock::now(); }
 
@@ -79,14 +81,18 @@ Task<OldBackend> Session::end_old_backend() {
   const auto& config = *context_->config;
   const auto deadline = now() + config.reconnect.hold_timeout;
   const auto address = backend_->address;
-  // The process id may have been given out again: then it has not lived as long as ours, which is told anew each time.
-  const auto who = [pid = std::to_string(backend_->process_id), since = attached_at_] {
-    return std::vector<std::string>{pid, std::to_string(std::chrono::duration<double>(now() - since).count())};
+  // The process id may have been given out again: then it has not lived as long as ours, which is told anew each time. And
+  // where another server has this address by now, it may be another's, who has lived for longer.
+  const auto who = [pid = std::to_string(backend_->process_id), since = attached_at_, asked = backend_->asked_at - clock_slack] {
+    const auto ago = [](SteadyTime at) { return std::to_string(std::chrono::duration<double>(now() - at).count()); };
+    return std::vector<std::string>{pid, ago(since), ago(asked)};
   };
   static constexpr const char* same =
       " FROM pg_catalog.pg_stat_activity WHERE pid OPERATOR(pg_catalog.=) $1::pg_catalog.int4"
       " AND backend_start OPERATOR(pg_catalog.<) (pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-)"
-      " pg_catalog.make_interval(secs => $2::pg_catalog.float8))";
+      " pg_catalog.make_interval(secs => $2::pg_catalog.float8))"
+      " AND backend_start OPERATOR(pg_catalog.>) (pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-)"
+      " pg_catalog.make_interval(secs => $3::pg_catalog.float8))";
   // A commit that waits for its standby would become visible without it if its backend were ended.
   static const std::string terminate = std::string("SELECT pg_catalog.pg_terminate_backend(pid)") + same +
                                        " AND wait_event IS DISTINCT FROM 'SyncRep'";

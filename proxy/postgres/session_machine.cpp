@@ -50,11 +50,10 @@ bool SessionMachine::on_attached(std::int32_t process_id, Parameters parameters,
     terminate("57P01", "terminating connection: the new server has another major version");
     return false;
   }
-  for (auto& [name, text] : parameters) {
-    auto& told = told_[name];
-    if (told == text) continue;
+  for (const auto& [name, text] : parameters) {
+    if (const auto told = told_.find(name); told != told_.end() && told->second == text) continue;
     pg::write_parameter_status(client_output, name, text);
-    told = std::move(text);
+    set_parameter(name, text);
   }
   if (session_.listening()) {
     ++statistics_.notification_gaps;

@@ -130,6 +130,8 @@ class SessionMachine {
   void pin_for_life(pg::Pin pin) { session_.pin_for_life(std::move(pin)); }
   /// A FATAL of our own, then the session is closed.
   void terminate(std::string_view code, std::string_view message);
+  /// The same with a FATAL of the server's.
+  void end_with(std::string_view fatal);
 
   // ---- state ----
 
@@ -186,8 +188,9 @@ class SessionMachine {
   Pass refuse_client_message(const pg::Header& header);
   Pass protocol_violation(std::string_view what);
   bool ensure_parsed(std::string_view name);
+  [[nodiscard]] bool is_to_be_parsed(const pg::Statement& statement) const;
   bool inject_parse(pg::StatementId id);
-  bool parse_for_query();
+  bool parse_for_text(std::string_view text);
   void push(pg::RequestKind kind, pg::StatementId statement = pg::no_statement,
             pg::StatementId previous = pg::no_statement);
 
@@ -198,6 +201,7 @@ class SessionMachine {
   Pass on_server_notice(std::string_view message, std::string_view body);
   Pass on_notification(std::span<char> message);
   Pass on_parameter_status(std::string_view message, std::string_view body);
+  void set_parameter(std::string_view name, std::string_view value);
   Pass pass_aside(std::string_view message);
   Pass on_ready(const pg::Request& request, char status);
   Pass on_own_reply(char type, std::string_view body);
@@ -230,7 +234,8 @@ class SessionMachine {
   [[nodiscard]] bool awaits_ready() const;
   void inject(std::string_view name, std::string_view text);
   void inject_record(bool with_sync);
-  Pass on_wrapped_ready(const pg::Request& request, char status);
+  Pass on_wrapped_ready(char status);
+  void send_wrap_end();
   Pass on_own_ready(char status);
   void on_own_completed(std::string_view tag);
   std::optional<Pass> on_completed_for_ledger(const pg::Request& request, std::string_view message);
@@ -289,6 +294,7 @@ class SessionMachine {
   [[nodiscard]] bool catching_up() const { return replay_ && replay_->running && !replay_->caught_up; }
   void begin_replay();
   void feed_replay();
+  [[nodiscard]] bool is_begun(const pg::JournalEntry& entry) const;
   void send_again(const pg::JournalEntry& entry, std::string_view message);
   void prepare_again(char type, std::string_view message, pg::StatementId previous);
   void forget_closed(std::string_view name);
@@ -322,6 +328,9 @@ class SessionMachine {
   void fail_undone(const Segment& segment, Witness witness, Progress& progress);
   void fail_unknown(const Segment& segment, char after, Progress& progress);
   [[nodiscard]] pg::ErrorText lost_transaction_error() const;
+  [[nodiscard]] pg::ErrorText lost_statement_error(Witness witness) const;
+  /// idle_in_transaction_session_timeout or transaction_timeout.
+  [[nodiscard]] bool ended_by_rule() const { return loss_.code == "25P03" || loss_.code == "25P04"; }
   /// An administrator ended the backend: the server goes on serving others.
   [[nodiscard]] bool is_killed(Witness witness) const { return witness == Witness::alive && loss_.code == "57P01"; }
   void enter_lost_transaction(bool error_pending);
@@ -382,6 +391,7 @@ class SessionMachine {
   std::vector<pg::StatementId> executed_;  // by Execute since the last ReadyForQuery: not committed before the next one
   bool segment_changed_state_ = false;  // recorded as done, and undone if the segment fails
   bool segment_controls_transaction_ = false;  // a BEGIN, COMMIT, … was completed in it
+  std::size_t deallocated_ = 0;                // by DEALLOCATE in the text that is answered now
   std::vector<pg::StatementId> set_by_execute_;  // SET and LISTEN of a segment that may still be undone
   bool fatal_forwarded_ = false;        // the server ended the session with an error that is the client's
   bool commit_warned_ = false;          // WARNING 57P01 or 57P02 since the last ReadyForQuery: FATAL 57P01 is no proof then
@@ -425,9 +435,10 @@ class SessionMachine {
   Wrap wrap_ = Wrap::none;
   pg::Request wrapped_;             // the client's Query; it holds a reference to its statement
   bool wrapped_failed_ = false;     // its error has reached the client
+  bool wrap_end_due_ = false;       // what ends it waits for the rest of a message of the client's
   int wrap_readies_ = 0;            // ReadyForQuery of ours until the wrap has ended
   std::string held_completion_;     // CommandComplete of the wrapped Query: true once its COMMIT is
-  std::string ledger_error_;        // ErrorResponse to a statement of ours that the commit depended on
+  std::string own_error_;        // ErrorResponse to a statement of ours that the client's depended on
   std::uint64_t sequence_ = 0, sequence_forgotten_ = 0;
   bool writes_ = false;             // something since the last commit may be left behind by the next
   bool unjoinable_ = false;         // in the open segment: what can not be recorded with it

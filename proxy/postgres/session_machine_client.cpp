@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "proxy/postgres/segment_effects.hpp"
 #include "proxy/postgres/session_machine.hpp"
 
 namespace holdfast::proxy::postgres {
@@ -56,6 +57,8 @@ Step SessionMachine::on_client_bytes(std::string_view bytes) {
       }
       at += size;
       if (client_stream_left_ > 0) return step(Step::Next::read, at);
+      send_wrap_end();
+      if (!server_output.empty()) return step(Step::Next::again, at);
     }
     const auto rest = bytes.substr(at);
     pg::Header header;
@@ -203,7 +206,7 @@ SessionMachine::Pass SessionMachine::on_query(std::string_view message, std::str
   const auto text = reader.cstring();
   if (!reader.check()) return protocol_violation("a Query message is malformed");
   const auto id = statements_.add_query(message, text);
-  if (statements_[id].scan.uses_prepared && parse_for_query()) {
+  if (statements_[id].scan.uses_prepared && parse_for_text(text)) {
     statements_.release(id);
     return Pass::inject;
   }
@@ -223,12 +226,16 @@ SessionMachine::Pass SessionMachine::on_query(std::string_view message, std::str
 }
 
 /// A text names prepared statements: those that this backend does not know are parsed again. False when it knows all.
-bool SessionMachine::parse_for_query() {
+bool SessionMachine::parse_for_text(std::string_view text) {
   bool injected = false;
   const bool open = tracker_.segment_open();
-  statements_.each_name([&](const std::string&, pg::StatementId named) {
+  // One that can be prepared no more would take the client's transaction or segment with it.
+  const bool only_named = open || status_ != 'I' || wrap_ != Wrap::none;
+  own_error_.clear();
+  statements_.each_name([&](const std::string& name, pg::StatementId named) {
     const auto& statement = statements_[named];
-    if (statement.backend == backend_ || !statement.has_text()) return;
+    if (!is_to_be_parsed(statement)) return;
+    if (only_named && !pg::names_it(text, name)) return;
     if (replay_ && statement.born >= journal_.first_request()) return;  // the second run comes to it by itself
     if (!inject_parse(named)) return;
     injected = true;
@@ -265,11 +272,12 @@ SessionMachine::Pass SessionMachine::on_parse(std::string_view message, std::str
 SessionMachine::Pass SessionMachine::on_bind(std::string_view body) {
   const auto bind = pg::parse_bind(body);
   if (!bind) return protocol_violation("a Bind message is malformed");
-  const auto id = statements_.find(bind->statement);
-  if (id != pg::no_statement && statements_[id].scan.two_phase) {
+  if (const auto id = statements_.find(bind->statement); id != pg::no_statement && statements_[id].scan.two_phase) {
     if (const auto pass = before_two_phase(front::bind, id)) return *pass;
   }
   if (!ensure_parsed(bind->statement)) return Pass::inject;
+  const auto id = statements_.find(bind->statement);
+  if (id != pg::no_statement && statements_[id].scan.uses_prepared && parse_for_text(statements_[id].text())) return Pass::inject;
   if (id == pg::no_statement && !session_.prepared(std::string(bind->statement)).empty()) return on_bind_of_sql(*bind);
   if (id != pg::no_statement && statements_[id].scan.calls_set_config) {
     for (const auto value : pg::bind_values(body)) session_.note_setting_name(value);
@@ -376,13 +384,19 @@ SessionMachine::Pass SessionMachine::protocol_violation(std::string_view what) {
   return Pass::close;
 }
 
+/// This backend does not know it, and would read its text as the first one did.
+bool SessionMachine::is_to_be_parsed(const pg::Statement& statement) const {
+  return statement.backend != backend_ && statement.has_text() && (statement.read_as == 0 || statement.read_as == reading_of(told_));
+}
+
 /// False when a Parse was written to server_output that must go before the client's message.
 bool SessionMachine::ensure_parsed(std::string_view name) {
   const auto id = statements_.find(name);
   if (id == pg::no_statement) return true;
-  auto& statement = statements_[id];
-  if (statement.backend == backend_ || !statement.has_text()) return true;
-  return !inject_parse(id);
+  if (is_to_be_parsed(statements_[id])) return !inject_parse(id);
+  const bool gone = statements_[id].backend != backend_ && statements_[id].has_text();
+  if (gone) statements_.drop_name(name);  // sent again it would be another: the server says that there is none
+  return true;
 }
 
 /// Parses a statement again that this backend does not know. False when the server would not read it.
@@ -418,9 +432,15 @@ void SessionMachine::refuse(std::string_view code, std::string message) {
 }
 
 void SessionMachine::terminate(std::string_view code, std::string_view message) {
+  std::string fatal;
+  pg::write_error(fatal, {"FATAL", code, message});
+  end_with(fatal);
+}
+
+void SessionMachine::end_with(std::string_view fatal) {
   if (state_ == SessionState::closed) return;
   // A client in the middle of a message would take the error for a part of it.
-  if (!client_in_the_middle()) pg::write_error(client_output, {"FATAL", code, message});
+  if (!client_in_the_middle()) client_output += fatal;
   terminated_ = true;
   state_ = SessionState::closed;
 }

@@ -181,7 +181,7 @@ void SessionMachine::inject(std::string_view name, std::string_view text) {
 
 void SessionMachine::inject_record(bool with_sync) {
   commit_->sequence = ++sequence_;
-  ledger_error_.clear();
+  own_error_.clear();
   if (broken("record")) return;
   run_own("holdfast_record", pg::ledger_record(), {options_.ledger_session, std::to_string(commit_->sequence)}, pg::Owner::injected,
           {.name_left = true, .sync = with_sync});
@@ -189,27 +189,34 @@ void SessionMachine::inject_record(bool with_sync) {
 
 // ---- the server's answers ----
 
-/// A Query in a transaction of ours is answered: it is committed only now.
-SessionMachine::Pass SessionMachine::on_wrapped_ready(const pg::Request& request, char status) {
+/// A Query in a transaction of ours is answered: it is committed only now. The rest of a message that the client is in the
+/// middle of goes first: data of a COPY that has failed.
+SessionMachine::Pass SessionMachine::on_wrapped_ready(char status) {
   if (catching_up()) return differs("a statement gave less than the first time");
   wrap_ = Wrap::ending;
-  if (status == 'T') {
-    commit_ = RecordedCommit{0, request.number, true, true};
+  wrapped_failed_ = status != 'T';
+  wrap_end_due_ = true;
+  if (client_stream_left_ == 0) send_wrap_end();
+  return Pass::drop;
+}
+
+void SessionMachine::send_wrap_end() {
+  if (!std::exchange(wrap_end_due_, false)) return;
+  if (wrapped_failed_) {
+    inject("holdfast_rollback", "ROLLBACK");
+    wrap_readies_ = 1;
+  } else {
+    commit_ = RecordedCommit{0, wrapped_.number, true, true};
     inject_record(true);
     inject("holdfast_commit", "COMMIT");
     wrap_readies_ = 2;
-  } else {
-    wrapped_failed_ = true;
-    inject("holdfast_rollback", "ROLLBACK");
-    wrap_readies_ = 1;
   }
-  return Pass::drop;
 }
 
 /// ReadyForQuery of a segment of ours. The last one of a wrap is the client's.
 SessionMachine::Pass SessionMachine::on_own_ready(char status) {
   if ((wrap_ != Wrap::ending && wrap_ != Wrap::done) || --wrap_readies_ > 0) return Pass::drop;
-  if (!wrapped_failed_ && commit_) client_output += ledger_error_;
+  if (!wrapped_failed_ && commit_) client_output += own_error_;
   const auto request = wrapped_;
   end_wrap();
   return on_ready(request, status);
@@ -225,9 +232,9 @@ std::optional<SessionMachine::Pass> SessionMachine::on_completed_for_ledger(cons
   if (!commit_ || commit_->request != request.number) return std::nullopt;
   commit_.reset();
   writes_ = false;
-  if (ledger_error_.empty()) return std::nullopt;
+  if (own_error_.empty()) return std::nullopt;
   // The record had failed, and COMMIT was answered with ROLLBACK: no success that was none.
-  client_output += std::exchange(ledger_error_, {});
+  client_output += std::exchange(own_error_, {});
   return Pass::drop;
 }
 
@@ -260,6 +267,8 @@ void SessionMachine::end_wrap() {
   if (wrap_ == Wrap::none) return;
   statements_.release(std::exchange(wrapped_.statement, pg::no_statement));
   wrap_ = Wrap::none;
+  wrap_end_due_ = false;
+  own_error_.clear();
   held_completion_.clear();
   commit_.reset();
 }
@@ -278,6 +287,7 @@ void SessionMachine::drop_unsent_commit() {
   if (commit_ && !commit_->request) commit_.reset();
   if (two_phase_ && two_phase_->request == 0) two_phase_.reset();
   if (wrap_ == Wrap::open && wrapped_.statement == pg::no_statement) wrap_ = Wrap::none;
+  wrap_end_due_ = false;
   waits_for_answers_ = false;
   flushed_.reset();
 }
@@ -289,9 +299,9 @@ bool SessionMachine::certainly_not_committed() const {
 
 std::optional<SessionMachine::OutcomeQuestion> SessionMachine::commit_in_question() const {
   if (!replay_ || !replay_->asks_outcome) return std::nullopt;
-  if (asks_two_phase_) return OutcomeQuestion{pg::two_phase_after(two_phase_->statement), pg::two_phase_barrier()};
+  if (asks_two_phase_) return OutcomeQuestion{pg::two_phase_after(two_phase_->statement), pg::commit_barrier()};
   const std::vector<std::string> key{options_.ledger_session, std::to_string(commit_->sequence)};
-  return OutcomeQuestion{{pg::ledger_fence(), key}, {pg::ledger_barrier(), key}};
+  return OutcomeQuestion{{pg::ledger_fence(), key}, pg::commit_barrier()};
 }
 
 void SessionMachine::on_commit_judged(Outcome outcome) {

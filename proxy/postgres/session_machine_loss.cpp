@@ -17,9 +17,6 @@ constexpr std::string_view lost_text = "the transaction was lost with its server
 constexpr std::string_view aborted_text =
     "current transaction is aborted, commands ignored until end of transaction block";
 
-constexpr pg::ErrorText lost_statement_error{"ERROR", "40001", "the statement was lost with its server; run it again"};
-constexpr pg::ErrorText killed_error{"ERROR", "57014", "canceling statement: an administrator ended its server process"};
-
 }  // namespace
 
 LossResult SessionMachine::resolve_loss(Witness witness, OldBackend old_backend) {
@@ -177,8 +174,15 @@ LossResult SessionMachine::resolve_segments(const std::vector<Segment>& segments
 
 /// The error for a transaction that is lost. One that the server ended by its own rules keeps the server's words.
 pg::ErrorText SessionMachine::lost_transaction_error() const {
-  if (loss_.code == "25P03" || loss_.code == "25P04") return {"ERROR", loss_.code, loss_.message};
+  if (ended_by_rule()) return {"ERROR", loss_.code, loss_.message};
   return {"ERROR", "40001", lost_text};
+}
+
+/// The same for a statement outside of one, which transaction_timeout ends too.
+pg::ErrorText SessionMachine::lost_statement_error(Witness witness) const {
+  if (is_killed(witness)) return {"ERROR", "57014", "canceling statement: an administrator ended its server process"};
+  if (ended_by_rule()) return {"ERROR", loss_.code, loss_.message};
+  return {"ERROR", "40001", "the statement was lost with its server; run it again"};
 }
 
 /// Decides what the client gets for one segment.
@@ -280,13 +284,13 @@ void SessionMachine::answer_outside_block(const Segment& segment, const SegmentE
     progress.unsure = !effects.only_begin;
     return fail_segment(segment, lost_transaction_error(), 'E', progress);
   }
-  const bool killed = is_killed(witness) && (effects.only_reads || (segment.simple && !completed && effects.undoable && !commit_warned_));
-  if (killed) {
-    return fail_segment(segment, killed_error, 'I', progress);
+  const bool ended = is_killed(witness) || ended_by_rule();
+  if (ended && (effects.only_reads || (segment.simple && !completed && effects.undoable && !commit_warned_))) {
+    return fail_segment(segment, lost_statement_error(witness), 'I', progress);
   }
   const bool not_sent_whole = (segment.open || segment.copying) && effects.undoable && !effects.may_commit;
   if (effects.only_reads || reads_proven_ || not_sent_whole) {
-    return fail_segment(segment, lost_statement_error, 'I', progress);
+    return fail_segment(segment, lost_statement_error(Witness::gone), 'I', progress);
   }
   fail_unknown(segment, 'I', progress);
 }
@@ -323,7 +327,7 @@ void SessionMachine::fail_undone(const Segment& segment, Witness witness, Progre
     ++statistics_.transactions_lost;
     return fail_segment(segment, lost_transaction_error(), 'I', progress);
   }
-  fail_segment(segment, is_killed(witness) ? killed_error : lost_statement_error, 'I', progress);
+  fail_segment(segment, lost_statement_error(witness), 'I', progress);
 }
 
 void SessionMachine::fail_unknown(const Segment& segment, char after, Progress& progress) {

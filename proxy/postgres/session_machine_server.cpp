@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "proxy/postgres/segment_effects.hpp"
 #include "proxy/postgres/session_machine.hpp"
 
 namespace holdfast::proxy::postgres {
@@ -26,6 +27,18 @@ bool names_chain(std::string_view text) {
   static constexpr std::string_view word = "chain";
   const auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; };
   return !std::ranges::search(text, word, {}, lower).empty();
+}
+
+/// The reply completes a request of which nothing was complete before.
+bool completes(const pg::Request& request, char type) {
+  const bool completion = type == back::command_complete || type == back::empty_query;
+  switch (request.kind) {
+    case pg::RequestKind::query: return type == back::ready_for_query || (completion && !request.completed_part);
+    case pg::RequestKind::function_call: case pg::RequestKind::sync: return type == back::ready_for_query;
+    case pg::RequestKind::execute: return completion || type == back::portal_suspended;
+    case pg::RequestKind::describe: return type == back::row_description || type == back::no_data;
+    default: return true;
+  }
 }
 
 /// Statements of one extended segment that are remembered until its ReadyForQuery.
@@ -56,6 +69,7 @@ Step SessionMachine::on_server_bytes(std::span<char> bytes) {
       if (server_stream_left_ > 0) return step(Step::Next::read, at);
       advance_replay();
     }
+    if (replay_differed()) return step(Step::Next::lost, at);
     const auto rest = bytes.subspan(at);
     pg::Header header;
     const auto found = pg::read_header({rest.data(), rest.size()}, header);
@@ -116,6 +130,11 @@ SessionMachine::Pass SessionMachine::on_server_message(const pg::Header& header,
     loss_.message = "the server sent a malformed ReadyForQuery";
     return Pass::close;
   }
+  if (catching_up() && replay_->answered == 0 && !tracker_.empty()) {
+    // The first run had come further in it without an end. Looked at before the request counts as completed: an answer is owed.
+    const auto& front = tracker_.requests()[0];
+    if (front.owner == pg::Owner::client && completes(front, header.type)) return differs("a statement gave less than the first time");
+  }
   const auto reply = tracker_.on_reply(header.type);
   if (!reply.expected) {
     loss_.message = "the server sent a message that answers nothing";
@@ -170,6 +189,7 @@ void SessionMachine::forget_segment() {
   for (const auto id : set_by_execute_) statements_.release(id);
   set_by_execute_.clear();
   segment_changed_state_ = segment_controls_transaction_ = false;
+  deallocated_ = 0;
 }
 
 void SessionMachine::on_completed(const pg::Request& request, std::string_view tag) {
@@ -198,10 +218,12 @@ void SessionMachine::on_completed(const pg::Request& request, std::string_view t
     return set_by_execute_.push_back(request.statement);
   }
   record(request.statement, tag);
+  const auto nth = tag.starts_with("DEALLOCATE") && request.kind == pg::RequestKind::query ? deallocated_++ : 0;
   if (tag == "DISCARD ALL" || tag == "DEALLOCATE ALL") {
     statements_.drop_all_names();
   } else if (tag == "DEALLOCATE") {
-    if (const auto name = pg::prepared_name(statement.text())) statements_.drop_name(*name);
+    const auto names = pg::deallocated_names(statement.text());
+    if (nth < names.size()) statements_.drop_name(names[nth]);
   }
 }
 
@@ -244,7 +266,7 @@ SessionMachine::Pass SessionMachine::on_ready(const pg::Request& request, char s
     return Pass::drop;
   }
   if (request.owner == pg::Owner::replay) return on_given_segment(request.number, status);
-  if (wrap_ == Wrap::open && request.number == wrapped_.number && status != 'I') return on_wrapped_ready(request, status);
+  if (wrap_ == Wrap::open && request.number == wrapped_.number && status != 'I') return on_wrapped_ready(status);
   if (catching_up()) return differs("a statement gave less than the first time");
   if (ledger_on()) note_ready_for_ledger(request.number, status);
   commit_warned_ = false;
@@ -302,8 +324,14 @@ SessionMachine::Pass SessionMachine::on_server_error(std::string_view body) {
   const bool apart = owner == pg::Owner::injected && !tracker_.empty() &&
                      tracker_.requests()[0].owner == pg::Owner::injected;
   if (apart) {
-    auto& kept = two_phase_ ? two_phase_->error : ledger_error_;
+    auto& kept = two_phase_ ? two_phase_->error : own_error_;
     if (kept.empty()) kept.assign(body.data() - pg::header_size, body.size() + pg::header_size);
+    return Pass::drop;
+  }
+  // A statement of ours failed in the client's transaction: that is the reason.
+  const bool of_ours = fields->code == "25P02" && (status_ == 'T' || wrap_ == Wrap::open) && !own_error_.empty();
+  if (of_ours && owner == pg::Owner::client && !given) {
+    client_output += std::exchange(own_error_, {});
     return Pass::drop;
   }
   const bool commit_failed = commit_ && (commit_->sent || !commit_->request) && wrap_ == Wrap::none;
@@ -369,10 +397,15 @@ SessionMachine::Pass SessionMachine::pass_aside(std::string_view message) {
 }
 
 SessionMachine::Pass SessionMachine::on_parameter_status(std::string_view message, std::string_view body) {
-  if (const auto parameter = pg::parse_parameter_status(body)) {
-    told_.insert_or_assign(std::string(parameter->first), std::string(parameter->second));
-  }
+  if (const auto parameter = pg::parse_parameter_status(body)) set_parameter(parameter->first, parameter->second);
   return pass_aside(message);
+}
+
+void SessionMachine::set_parameter(std::string_view name, std::string_view value) {
+  // What is prepared stays as it was read then.
+  const bool reads = name == "client_encoding" || name == "standard_conforming_strings";
+  if (reads && value_of(told_, name) != value) statements_.note_reading(reading_of(told_));
+  told_.insert_or_assign(std::string(name), std::string(value));
 }
 
 /// Replies to statements of ours.
@@ -399,7 +432,7 @@ void SessionMachine::begin_snapshot() {
   snapshot_now_ = false;
   snapshot_ = Snapshot::running;
   session_.begin_snapshot();
-  run_own(snapshot_name, pg::SessionState::snapshot_query(), {session_.dotted_names(), session_.wanted_functions()}, pg::Owner::holdfast,
+  run_own(snapshot_name, session_.snapshot_query(), session_.snapshot_parameters(), pg::Owner::holdfast,
           {.name_left = std::exchange(snapshot_left_, false), .sync = true});
 }
 

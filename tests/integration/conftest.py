@@ -4,12 +4,15 @@ import pathlib
 import sys
 
 import pytest
+from pymongo import MongoClient
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 from support import holdfast as under_test  # noqa: E402
+from support import mongod_set  # noqa: E402
 from support.holdfast import DIRECT, Holdfast  # noqa: E402
 from support.mongo import ModelSet  # noqa: E402
+from support.mongod_set import MongodSet  # noqa: E402
 from support.postgres import VERSIONS, PostgresServer, Unavailable  # noqa: E402
 
 
@@ -27,7 +30,29 @@ def pytest_addoption(parser):
     parser.addoption("--with-faults", action="store_true", help="with HOLDFAST_DIRECT=1: run the tests that must then fail too")
 
 
+# Elections, starts and the first copy of the data take seconds there.
+MONGOD_SECONDS = 300
+
+
+def for_mongods(config, items):
+    """More time for the tests on real mongods; without a mongod one of them a file says so, for all of the file, and the others are left out."""
+    found = {}
+    for item in items:
+        if hasattr(item, "callspec") and item.callspec.params.get("set_kind") == "mongod":
+            found.setdefault(item.path, []).append(item)
+            if not item.get_closest_marker("timeout"):
+                item.add_marker(pytest.mark.timeout(MONGOD_SECONDS))
+    if mongod_set.program():
+        return
+    for first, *others in found.values():
+        first.add_marker(pytest.mark.skip(reason=f"no mongod on PATH, MONGOD not set: {1 + len(others)} of these tests run on one, too"))
+        config.hook.pytest_deselected(items=others)
+        items[:] = [item for item in items if item not in others]
+
+
+@pytest.hookimpl(trylast=True)  # behind -k and -m
 def pytest_collection_modifyitems(config, items):
+    for_mongods(config, items)
     for item in items:
         if under_test.EXACTLY_ONCE and item.get_closest_marker("no_ledger"):
             item.add_marker(pytest.mark.skip(reason="another outcome with the ledger"))
@@ -79,6 +104,51 @@ def module_model():
     yield model
     model.close()
     assert not model.problems, model.problems
+
+
+@pytest.fixture(scope="session", params=["model", "mongod"])
+def set_kind(request):
+    """Which kind of set a test runs on: one test a kind."""
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def start_set(set_kind):
+    """`start_set("--wire", 21)` starts a set, the model with these arguments or one of real mongods; the caller ends it."""
+    return MongodSet if set_kind == "mongod" else lambda *arguments: ModelSet("--members", 3, *arguments)
+
+
+@pytest.fixture(scope="module")
+def mongods():
+    """The file's real mongods, for `fresh_set`."""
+    one = MongodSet()
+    yield one
+    one.close()
+    assert not one.problems, one.problems
+
+
+@pytest.fixture
+def fresh_set(set_kind, request):
+    """A set that nothing has befallen: a model for one test alone, or the file's real mongods, whole again and emptied."""
+    if set_kind == "model":
+        with ModelSet("--members", 3) as one:
+            yield one
+        assert "Traceback" not in one.problems, one.problems
+        return
+    one = request.getfixturevalue("mongods")
+    one.restore()
+    with MongoClient(one.uri()) as direct:
+        direct.drop_database("test")
+    yield one
+
+
+@pytest.fixture(scope="module")
+def module_set(start_set):
+    """The file's replica set: the model, and once more real mongods."""
+    one = start_set()
+    yield one
+    one.close()
+    assert "Traceback" not in one.problems and "ended by itself" not in one.problems, one.problems
 
 
 @pytest.fixture

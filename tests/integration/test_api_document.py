@@ -31,6 +31,18 @@ def test_every_route_of_the_document_answers_and_no_method_beyond_it(proxy):
                 assert status == 405, (method, target, status, text)
 
 
+def test_the_settings_of_each_type_of_connection_are_those_of_the_document(start_holdfast):
+    schemas = pytest.importorskip("jsonschema_rs", reason="it comes with schemathesis")
+    document = {"$ref": "#/components/schemas/Settings", "components": DOCUMENT["components"]}
+    for kind, other in (("postgres", "mongodb"), ("mongodb", "postgres")):
+        proxy = start_holdfast(f"{kind}://127.0.0.1:1/app", connection={"type": kind}, ready=False)
+        settings = json.loads(proxy.admin("/api/v1/config")[1])
+        schemas.validate(document, settings)
+        settings["connections"][proxy.id]["type"] = other
+        assert not schemas.is_valid(document, settings), "the document tells the types apart"
+
+
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("phase", ("examples,coverage", "fuzzing"))
 def test_schemathesis_finds_no_answer_that_the_document_does_not_know(server, start_holdfast, phase, tmp_path):
     if not SCHEMATHESIS.exists():

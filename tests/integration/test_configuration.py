@@ -39,6 +39,33 @@ def test_version_and_help_answer():
         assert answer.returncode == 0 and answer.stdout.strip(), arguments
 
 
+def test_the_help_and_the_refusal_of_an_upstream_name_both_databases():
+    told = " ".join(run_binary("run", "--help").stdout.split())
+    assert all(scheme in told for scheme in ("postgres://", "mongodb://", "mongodb+srv://")), told
+    answer = run_binary("run", "--upstream", "127.0.0.1:27017")
+    assert answer.returncode == 2, answer
+    assert answer.stderr == "--upstream: an upstream begins with postgres://, postgresql://, mongodb:// or mongodb+srv://\n"
+
+
+def test_an_unencoded_password_is_told_without_any_of_it():
+    for uri in ("mongodb://app:hush/w0rd@db:27017/", "mongodb://app:hush@w0rd/w0rd@db", "postgres://app:hush/w0rd@db/x"):
+        answer = run_binary("run", "--upstream", uri)
+        assert answer.returncode == 2 and "must be percent-encoded" in answer.stderr, answer
+        assert "hush" not in answer.stderr and "w0rd" not in answer.stderr
+
+
+@pytest.mark.parametrize("pair", (("*", "127.0.0.1"), ("127.0.0.1", "0.0.0.0"), ("localhost", "127.0.0.1"), ("[::]", "[::1]")))
+def test_addresses_that_cannot_be_bound_side_by_side_do_not_pass_check(tmp_path, pair):
+    if "[::]" in pair and not socket.has_dualstack_ipv6():
+        pytest.skip("this machine has no IPv6")
+    path, port = tmp_path / "holdfast.yaml", free_port()
+    path.write_text(yaml.safe_dump({"connections": [{"id": f"c{i}", "type": "mongodb", "listen": f"{host}:{port}", "upstream": "mongodb://127.0.0.1:1"}
+                                                    for i, host in enumerate(pair)]}))
+    for command in ("check", "run"):
+        answer = run_binary(command, "-c", path)
+        assert answer.returncode == 2 and f"c1: {pair[1]}:{port} cannot be listened on beside {pair[0]}:{port}" in answer.stderr, answer
+
+
 def test_an_unknown_command_or_flag_is_exit_2_or_1_with_a_sentence():
     for arguments in (["frobnicate"], ["run", "--frobnicate"]):
         answer = run_binary(*arguments)

@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+from support.installed import why_missing
 from support.postgres import CACHE
 from support.waiting import wait_for
 
@@ -59,9 +60,7 @@ def command(name):
     try:
         return DRIVERS[name]()
     except AssertionError:
-        noted = (CACHE / "missing").read_text() if (CACHE / "missing").exists() else ""
-        reason = next((line for line in noted.splitlines() if line.startswith(f"{name}:")), None)
-        return pytest.skip(reason or f"{name}: not installed; run deploy/install-dependencies")
+        return pytest.skip(why_missing(name) or f"{name}: not installed; run deploy/install-dependencies")
 
 
 @pytest.fixture

@@ -42,6 +42,19 @@ def test_a_large_message_that_is_cut_ends_the_connection_or_is_completed_never_t
     assert_alive(proxy.wire())
 
 
+def test_a_login_that_is_refused_puts_nothing_into_a_message_that_the_client_holds_a_part_of(server, relay, start_holdfast):
+    proxy = start_holdfast(f"postgres://app@127.0.0.1:{relay.port}/app?sslmode=disable")
+    client = proxy.wire()
+    relay.cut_after(300_000 - 40)
+    server.query("ALTER ROLE app NOLOGIN")
+    try:
+        client.send(wire.query("SELECT repeat('x', 300000)"))
+        rows = client.rest(deadline=20).rows
+        assert all(set(value) == {"x"} for value, in rows), [value[-200:] for value, in rows]
+    finally:
+        server.query("ALTER ROLE app LOGIN")
+
+
 def test_a_large_message_that_is_cut_is_an_error_for_psycopg_and_not_a_hang(server, relay, start_holdfast):
     proxy = start_holdfast(f"postgres://app@127.0.0.1:{relay.port}/app?sslmode=disable")
     connection = proxy.connect()

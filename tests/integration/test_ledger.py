@@ -152,6 +152,59 @@ def test_copied_rows_are_there_once(server, proxy):
     assert ids(server) == [1, 2]
 
 
+@pytest.mark.parametrize("before", ([], [wire.query("BEGIN"), wire.query("INSERT INTO slow_to_commit VALUES (1)")]),
+                         ids=("by itself", "in a block"))
+def test_a_second_run_that_gives_less_than_the_client_was_told_is_not_committed(server, proxy, before):
+    server.query("DROP TABLE IF EXISTS source; CREATE TABLE source AS SELECT generate_series(1, 10) AS id; GRANT ALL ON source TO PUBLIC")
+    client = proxy.wire()
+    for each in before:
+        client.send(each)
+        assert not client.reply().errors
+    sql = "INSERT INTO ids SELECT id FROM source" if before else \
+        "WITH slow AS (INSERT INTO slow_to_commit VALUES (1)) INSERT INTO ids SELECT id FROM source"
+    with server.block():
+        client.send(wire.extended(sql), *([wire.extended("COMMIT")] if before else []), wire.SYNC)
+        server.wait_until_waiting("COMMIT" if before else "holdfast.record")
+        server.query("DELETE FROM source WHERE id = 10")
+        server.restart("kill9")
+    reply = client.reply(deadline=20)
+    assert reply.tags == ["INSERT 0 10"] and reply.error.code == LOST, reply
+    assert ids(server) == []
+    assert_alive(client)
+
+
+def test_a_copy_that_fails_while_its_client_sends_a_long_message_costs_that_copy_alone(server, proxy):
+    client = proxy.wire()
+    client.send(wire.query("COPY ids FROM STDIN"))
+    client.receive_until("G")
+    long = wire.copy_data(b"1\tx\n" * 100_000)
+    client.send(wire.copy_data(b"no number\n" * 1000), long[:150_000])
+    assert client.receive_until("E").errors[0].code == "22P02"
+    server.wait_until_running("COPY ids", state="idle in transaction (aborted)")
+    client.send(long[150_000:], wire.COPY_DONE)
+    assert client.reply().status == "I"
+    assert_alive(client)
+    assert ids(server) == []
+
+
+@pytest.mark.versions
+@pytest.mark.parametrize("whose", ("session", "role"))
+def test_a_commit_is_found_where_transactions_are_read_only_by_default(server, proxy, whose):
+    if whose == "role":
+        server.query("ALTER ROLE app SET default_transaction_read_only = on")
+    try:
+        client = proxy.wire()
+        client.query("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY" if whose == "session" else "SELECT 1")
+        client.query("BEGIN READ WRITE")
+        client.query("INSERT INTO ids VALUES (1)")
+        lose_after_commit(server, client, wire.query("COMMIT"))
+        assert_done(client.reply(deadline=20), "COMMIT")
+        assert client.value("SHOW default_transaction_read_only") == "on"
+        assert ids(server) == [1]
+    finally:
+        server.query("ALTER ROLE app RESET default_transaction_read_only")
+
+
 def test_many_clients_and_many_kills_leave_every_write_once(server, proxy):
     clients = [proxy.wire() for _ in range(8)]
     sent = 0
@@ -252,6 +305,16 @@ def test_rows_of_sessions_that_are_long_gone_are_removed(server, proxy):
     client = proxy.wire()
     wait_for(lambda: server.query("SELECT count(*) FROM holdfast.ledger") == [(0,)], 10.0, "the old row was removed")
     assert_alive(client)
+
+
+def test_sessions_that_only_read_leave_the_old_rows_to_one_that_may_remove_them(server, proxy):
+    before = len(server.log())
+    server.query("INSERT INTO holdfast.ledger VALUES (gen_random_uuid(), 1, false, now() - interval '25 hours')")
+    proxy.wire()
+    for _ in range(3):
+        proxy.connect(options="-c default_transaction_read_only=on")
+    wait_for(lambda: server.query("SELECT count(*) FROM holdfast.ledger") == [(0,)], 10.0, "the old row was removed")
+    assert "read-only transaction" not in server.log(before)
 
 
 def test_a_setting_changed_by_the_lost_transaction_ends_the_session_after_its_commit_is_told(server, proxy):

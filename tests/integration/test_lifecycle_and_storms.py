@@ -78,6 +78,7 @@ def test_a_pause_holds_every_clients_next_statement_outside_a_transaction(server
     open_.query("BEGIN")
     assert proxy.admin("/api/v1/connections/main/pause", {})[0] == 200
     proxy.wait_for_state("paused")
+    proxy.wait_for_log("main is paused")
     idle.send(wire.query("SELECT 'held'"))
     cancelled.send(wire.query("SELECT 'never'"))
     wait_for(lambda: proxy.state()["sessions"]["waiting"] == 2, 10, "both are held")

@@ -92,6 +92,37 @@ def test_a_session_that_gave_back_what_it_held_survives(server, proxy, name):
     assert_alive(client)
 
 
+TABLE_OF_ITS_TRANSACTION = {
+    "columns": "CREATE TEMP TABLE mine (id int) ON COMMIT DROP",
+    "query": "CREATE TEMP TABLE mine ON COMMIT DROP AS SELECT 1 AS id WHERE false",
+    "like": "CREATE TEMPORARY TABLE mine (LIKE ids INCLUDING ALL) ON /* at its end */ COMMIT DROP",
+}
+
+
+@pytest.mark.versions
+@pytest.mark.parametrize("sql", TABLE_OF_ITS_TRANSACTION.values(), ids=TABLE_OF_ITS_TRANSACTION)
+def test_a_transaction_goes_on_with_the_temporary_table_that_ends_with_it(server, proxy, sql):
+    client = proxy.wire()
+    for statement in "BEGIN", sql, "INSERT INTO mine VALUES (1)":
+        assert not client.query(statement).errors
+    server.restart("kill9_all")
+    assert client.query("INSERT INTO ids SELECT id FROM mine", deadline=20).tags == ["INSERT 0 1"]
+    assert client.query("COMMIT").status == "I"
+    assert server.query("SELECT id FROM ids") == [(1,)]
+    server.restart("kill9_all")
+    assert_alive(client)
+
+
+def test_without_replay_the_transaction_is_lost_with_its_table_and_the_session_lives(server, start_holdfast):
+    client = start_holdfast(server, connection={"replay": "off"}).wire()
+    for statement in "BEGIN", TABLE_OF_ITS_TRANSACTION["columns"]:
+        assert not client.query(statement).errors
+    server.restart("kill9_all")
+    assert client.query("SELECT 1", deadline=20).error.code == "40001"
+    assert client.query("ROLLBACK").status == "I"
+    assert_alive(client)
+
+
 def test_psycopg_is_told_why_its_session_ended(server, proxy):
     connection = proxy.connect()
     connection.execute("CREATE TEMPORARY TABLE mine (id int)")

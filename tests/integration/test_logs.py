@@ -1,10 +1,13 @@
 """Log lines: JSON objects with what they are about, a level that changes at run time, and no flood of lines that are alike."""
 
 import json
+import re
 
 import psycopg
 import pytest
 
+from support.holdfast import Background
+from support.mongo import ModelSet
 from support.waiting import wait_for
 
 
@@ -16,8 +19,11 @@ def test_json_lines_say_which_connection_session_and_event_they_are_about(server
     proxy = start_holdfast(server, top={"log": {"format": "json", "level": "debug"}}, connection={"reconnect": {"retry_delay": "100ms"}})
     client = proxy.connect()
     client.execute("SELECT 1")
-    server.restart()
-    assert client.execute("SELECT 2").fetchone() == (2,)
+    server.stop()
+    held = Background(lambda: client.execute("SELECT 2").fetchone())
+    wait_for(lambda: proxy.state()["sessions"]["waiting"] == 1, 10, "the statement is held")
+    server.start()
+    assert held.result() == (2,)
     found = wait_for(lambda: [line for line in objects(proxy) if line.get("event") == "database-reconnected"], 10, "the return is logged")[0]
     assert found["connection"] == "main" and isinstance(found["downtimeMs"], int) and found["sessionsRestored"] == 1, found
     lost = next(line for line in objects(proxy) if line.get("event") == "database-connection-lost")
@@ -25,6 +31,19 @@ def test_json_lines_say_which_connection_session_and_event_they_are_about(server
     sessions = [line for line in objects(proxy) if line["message"].startswith("main: session")]
     assert sessions and all(line["connection"] == "main" and line["session"] == 1 for line in sessions), sessions
     assert {"time", "level", "message", "connection"} == objects(proxy)[0].keys()
+
+
+def test_why_there_is_no_connection_is_logged_once_for_each_reason(server, start_holdfast):
+    proxy = start_holdfast(server.uri("scram_user", password="wrong-horse-1b2c"), connection={"auth": "scram"}, ready=False)
+    proxy.secrets.add("wrong-horse-1b2c")
+    proxy.wait_for_log("warn cannot connect to main: .*password authentication failed")
+    proxy.admin("/api/v1/connections/main/reconnect", {})
+    with ModelSet("--members", 1) as model:
+        other = start_holdfast(model.uri().replace("replicaSet=rs0", "replicaSet=another"), ready=False,
+                               connection={"type": "mongodb", "reconnect": {"retry_delay": "20ms", "max_retries": 5, "jitter": 0}})
+        other.wait_for_state("failed")
+        assert other.log().count("cannot connect to main") == 1
+        assert re.search('cannot connect to main: .*member of "rs0" and not of "another"', other.log()), other.log()
 
 
 def test_what_clients_say_makes_no_field_and_no_line_of_its_own(server, start_holdfast):

@@ -12,13 +12,18 @@ from support.waiting import wait_for
 
 
 @pytest.fixture
+def model(fresh_set):
+    return fresh_set
+
+
+@pytest.fixture
 def start(model, start_holdfast):
     def begin(**options):
         proxy = start_holdfast(model.uri(), connection={"type": "mongodb"})
         one = WatchedClient(proxy.port, **options)
         proxy.clients.append(one)
         one.collection.insert_many([{"_id": number, "n": 0} for number in range(30)])
-        wait_for(model.settled, what="members in step")
+        model.wait_for(model.settled, what="members in step")
         return one
     return begin
 
@@ -62,6 +67,19 @@ def test_of_two_members_one_that_has_died_has_none(model, start):
     model.do("kill")
     answer = client.client.test.command({"killCursors": "things", "cursors": [Int64(each) for each in numbers]})
     assert (answer["cursorsKilled"], answer["cursorsNotFound"]) == ([numbers[1]], [numbers[0]])
+
+
+@pytest.mark.parametrize("members", [1, 2])
+def test_cursors_are_killed_although_the_connection_was_cut_before(model, start, members):
+    client = start()
+    cursors = [things(client).find(batch_size=5), things(client, Secondary()).find(batch_size=5)][:members]
+    numbers = [next(cursor) and cursor.cursor_id for cursor in cursors]
+    with MongoClient(model.members[model.primary()], directConnection=True) as direct:
+        direct.admin.command("configureFailPoint", "failCommand", mode={"times": 1},
+                             data={"failCommands": ["killCursors"], "closeConnection": True})
+    answer = client.client.test.command({"killCursors": "things", "cursors": [Int64(each) for each in numbers]})
+    assert sorted(answer["cursorsKilled"]) == sorted(numbers), answer
+    assert sum(one["cursors"] for one in model.state()["members"]) == 0
 
 
 @pytest.mark.parametrize("command", ["killSessions", "killAllSessions"])

@@ -9,7 +9,7 @@ from support.mongo_listener import WatchedClient
 from support.waiting import wait_for
 
 PASSWORD = "rootpw-c0ffee"
-HEALTH = {"interval": "200ms", "timeout": "300ms", "failures": 3}
+HEALTH = {"interval": "200ms", "timeout": "3s", "failures": 3}
 
 
 def asked(model, command):
@@ -33,7 +33,7 @@ def test_it_asks_what_the_login_of_the_uri_may_ask(start_holdfast, login, comman
 
 def test_a_database_that_says_hello_and_does_not_answer_is_told_and_clients_go_on(start_holdfast):
     with ModelSet("--members", 3) as model:
-        proxy = start_holdfast(model.uri(), connection={"type": "mongodb", "health": HEALTH})
+        proxy = start_holdfast(model.uri(), connection={"type": "mongodb", "health": {**HEALTH, "timeout": "300ms"}})
         watched = WatchedClient(proxy.port)
         proxy.clients.append(watched)
         watched.collection.insert_one({"_id": "warm", "n": 0})

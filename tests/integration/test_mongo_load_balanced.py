@@ -1,30 +1,25 @@
 """A driver that is told that it speaks with a load balancer (loadBalanced=true): holdfast is one service to it, whatever befalls the members."""
 
 from contextlib import closing
+from uuid import uuid4
 
 import pytest
+from bson import Binary, Int64
 from pymongo import MongoClient
 from pymongo.errors import ConfigurationError, CursorNotFound
 
 from support.mongo import ModelSet
-from support.mongo_faults import whole
 from support.mongo_listener import WatchedClient
+from support.mongo_raw import RawClient
 from support.waiting import wait_for
 
 
-@pytest.fixture(scope="module")
-def module_model():
-    with ModelSet("--members", 3) as one:
-        yield one
-    assert "Traceback" not in one.problems, one.problems
-
-
 @pytest.fixture
-def model(module_model):
-    wait_for(lambda: whole(module_model), what="a whole set")
-    with MongoClient(module_model.uri()) as direct:
+def model(module_set):
+    module_set.restore()
+    with MongoClient(module_set.uri()) as direct:
         direct.drop_database("test")
-    return module_model
+    return module_set
 
 
 @pytest.fixture
@@ -43,7 +38,8 @@ def lose(model, how):
     """One loss; another primary is there when it returns, and the old member is back."""
     old = model.primary()
     model.do(how)
-    wait_for(lambda: model.primary() is not None, what="a primary")
+    if len(model.members) > 1:
+        model.wait_for(lambda: model.primary() is not None, what="a primary")
     if how == "kill":
         model.do("start", member=old)
 
@@ -109,6 +105,33 @@ def test_its_transaction_runs_again_as_a_whole(model, watched, how):
     assert watched.collection.find_one({"_id": "warm"})["n"] == 11
     only_errors = [line for line in watched.noticed.trouble if not line.startswith(("update failed", "abortTransaction failed"))]
     assert not only_errors, only_errors
+
+
+def begin_things(client, hello):
+    """A cursor and a transaction that nobody ends."""
+    client.ask({**hello, "$db": "admin"})
+    client.ask({"insert": "many", "documents": [{"_id": number} for number in range(30)], "$db": "test"})
+    cursor = client.ask({"find": "many", "batchSize": 5, "$db": "test"})["cursor"]["id"]
+    session = {"lsid": {"id": Binary(uuid4().bytes, 4)}, "txnNumber": Int64(1), "autocommit": False}
+    assert client.ask({"insert": "things", "documents": [{"_id": 1}], "startTransaction": True, **session, "$db": "test"})["ok"] == 1
+    return cursor, session
+
+
+def left_behind(model):
+    one = model.state(model.primary())
+    return one["cursors"], one["transactions"]
+
+
+def test_what_it_leaves_behind_is_ended_because_it_goes_on_with_that_nowhere_else(model, proxy):
+    with RawClient(proxy.port) as client:
+        begin_things(client, {"hello": 1, "loadBalanced": True})
+        assert left_behind(model) == (1, 1)
+    wait_for(lambda: left_behind(model) == (0, 0), what="the end of its cursor and its transaction")
+    with RawClient(proxy.port) as client:
+        cursor, session = begin_things(client, {"hello": 1})
+    with RawClient(proxy.port) as client:
+        assert len(client.ask({"getMore": cursor, "collection": "many", "$db": "test"})["cursor"]["nextBatch"]) == 25
+        assert client.ask({"commitTransaction": 1, **session, "$db": "admin"})["ok"] == 1
 
 
 def test_a_standalone_is_no_service(start_holdfast):

@@ -2,22 +2,23 @@
 
 import json
 import os
-import shutil
 import subprocess
+import threading
 import time
 from contextlib import closing, contextmanager
-from pathlib import Path
 
 import pytest
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure
 
+from support.holdfast import Background
 from support.mongo import ModelSet
+from support.mongo_drivers import command
 from support.mongo_listener import WatchedClient
+from support.mongo_raw import RawClient
 from support.waiting import wait_for
 
 ROOT, APP, OTHER = "rootpw-c0ffee", "apppw-deadbeef", "otherpw-facade"
-SURVIVOR = Path(__file__).parent / "drivers" / "mongo_node" / "survivor.js"
 
 
 @pytest.fixture
@@ -91,6 +92,85 @@ def test_a_login_that_fails_gets_18_whatever_is_wrong_with_it(configured):
     assert refusal(configured, "nobody", APP) == 18
     assert refusal(configured, "app", APP, authSource="shop") == 18
     assert refusal(configured, "nobody", APP, authMechanism="SCRAM-SHA-1") == 18
+    for reason in ("app from .* refused: password authentication failed", r"nobody from .* refused: no user admin\.nobody is known",
+                   r"app from .* refused: no user shop\.app is known"):
+        configured.wait_for_log(f"login of {reason}")
+
+
+def test_a_user_whose_name_holds_dots_is_no_other_databases(model, serve, monkeypatch):
+    """A database's name holds none, so that admin.team and app are not who is admin and team.app."""
+    with direct(model) as root:
+        root.admin.command("createUser", "team.app", pwd=APP, roles=[])
+    monkeypatch.setenv("APP_PASSWORD", APP)
+    proxy = serve(f"root:{ROOT}", auth="scram", users=[{"name": "team.app", "password_env": "APP_PASSWORD"}])
+    with RawClient(proxy.port) as stranger:
+        answer = stranger.log_in("admin.team", "app", APP)
+        assert answer.get("code") == 18, answer
+    with client_of(proxy, "team.app", APP) as client:
+        assert user_at(client) == ["team.app"]
+
+
+@pytest.mark.parametrize("own_verifier", [True, False])
+@pytest.mark.parametrize("pool", ["shared", "session"])
+@pytest.mark.parametrize("auth", ["scram", "passthrough"])
+def test_whoever_logs_in_anew_on_its_connection_is_nobody_else(model, serve, monkeypatch, auth, pool, own_verifier):
+    monkeypatch.setenv("APP_PASSWORD", APP)
+    monkeypatch.setenv("OTHER_PASSWORD", OTHER)
+    model.do("set", settings={"own_verifier": own_verifier})
+    proxy = serve(**({"login": f"root:{ROOT}", "auth": "scram", "users": USERS} if auth == "scram" else {"auth": "passthrough"}), pool=pool)
+
+    def users(client):
+        return [one["user"] for one in client.ask({"connectionStatus": 1, "$db": "admin"})["authInfo"]["authenticatedUsers"]]
+
+    def reads(client):
+        return client.ask({"find": "things", "$db": "test"}).get("code", 0)
+
+    with RawClient(proxy.port) as one, RawClient(proxy.port) as two:
+        for name, password, more in (("app", APP, "other"), ("other", OTHER, "app"), ("app", APP, "other")):
+            assert one.log_in("admin", name, password)["ok"] == 1
+            assert two.log_in("admin", more, {"app": APP, "other": OTHER}[more])["ok"] == 1
+            assert (users(one), users(two), reads(one)) == ([name], [more], 0)
+        assert one.log_in("admin", "other", "wrong").get("code") == 18
+        assert reads(one) == 13, "neither whom it was before"
+        assert users(two) == ["other"]
+        assert one.log_in("admin", "app", APP)["ok"] == 1
+        assert one.ask({"logout": 1, "$db": "admin"})["ok"] == 1
+        assert reads(one) == 13
+        assert one.log_in("admin", "other", OTHER)["ok"] == 1
+        assert users(one) == ["other"]
+
+
+def test_a_login_with_an_old_password_that_fails_takes_no_newer_one_along(model, serve):
+    """One session logs in upstream with what it has; meanwhile another of the same user has come with the new password."""
+    proxy = serve(auth="passthrough")
+    with RawClient(proxy.port) as old, RawClient(proxy.port) as new, direct(model) as root:
+        assert old.log_in("admin", "app", APP)["ok"] == 1
+        root.admin.command("updateUser", "app", pwd="newpw-abad1dea")
+        primary = model.primary()
+        model.do("drop_connections", member=primary)
+        proxy.wait_for_log("connection lost to main")
+        proxy.wait_for_state("connected")
+        with direct(model) as other:  # none of the connections that were dropped
+            other.admin.command("configureFailPoint", "failCommand", mode={"times": 1},
+                                data={"failCommands": ["saslStart"], "blockConnection": True, "blockTimeMS": 6000})
+        old.send({"find": "things", "$db": "test"})
+        wait_for(lambda: "saslStart" in model.state(primary)["operations"], what="its login under way")
+        assert new.log_in("admin", "app", "newpw-abad1dea")["ok"] == 1
+        assert old.answer()["ok"] == 1, "its user has a newer password by now"
+        for _ in range(2):
+            model.do("drop_connections", member=primary)
+            assert new.ask({"find": "things", "$db": "test"})["ok"] == 1
+
+
+@pytest.mark.parametrize("first,seconds", [({"hello": 1, "saslSupportedMechs": "admin.app"}, 4),
+                                           ({"saslStart": 1, "mechanism": "SCRAM-SHA-256", "payload": b"n,,n=app,r=abcdefgh"}, 9)])
+def test_whoever_does_not_go_on_with_its_login_keeps_no_connection_from_others(serve, first, seconds):
+    proxy = serve(auth="passthrough", pool_max=1)
+    with RawClient(proxy.port) as silent, RawClient(proxy.port) as client:
+        assert silent.ask({**first, "$db": "admin"})["ok"] == 1
+        begun = time.monotonic()
+        assert client.log_in("admin", "app", APP)["ok"] == 1
+        assert time.monotonic() - begun < seconds
 
 
 def test_a_client_that_has_not_logged_in_may_ask_who_is_there_and_nothing_else(configured):
@@ -195,6 +275,48 @@ def test_a_user_that_may_not_read_its_verifier_is_asked_by_its_driver_again_and_
     assert "no connection for admin.app: the client has to log in again" in proxy.log()
 
 
+@pytest.mark.parametrize("driver,version,knows", [("PyMongo|c", "4.4.0", True), ("PyMongo|c", "4.3.3", False),
+                                                  ("nodejs|mongoose", "6.0.0|8.0.0", True), ("nodejs|mongoose", "4.11.0|6.5.2", False)])
+def test_a_driver_that_does_not_know_how_to_log_in_again_is_not_asked_to(model, serve, driver, version, knows):
+    proxy = serve(auth="passthrough")
+    with RawClient(proxy.port) as client, direct(model) as root:
+        named = {"driver": {"name": driver, "version": version}, "os": {"type": "Linux"}}
+        assert client.ask({"hello": 1, "client": named, "$db": "admin"})["ok"] == 1
+        assert client.log_in("admin", "app", APP)["ok"] == 1
+        root.admin.command("updateUser", "app", pwd="newpw-abad1dea")
+        model.do("drop_connections", member=model.primary())
+        client.send({"find": "things", "$db": "test"})
+        if knows:
+            assert client.answer()["code"] == 391
+            assert client.log_in("admin", "app", "newpw-abad1dea")["ok"] == 1
+            assert client.ask({"find": "things", "$db": "test"})["ok"] == 1
+        else:
+            assert client.socket.recv(1) == b"", "its driver makes a new connection, and logs in there"
+
+
+@pytest.mark.parametrize("auth", ["scram", "passthrough"])
+def test_a_hello_that_asks_how_to_log_in_is_refused_where_nobody_can_be_asked(model, serve, monkeypatch, auth):
+    """Without the mechanisms a driver takes SCRAM-SHA-1, which this user does not have, and tells its application that the password is wrong."""
+    monkeypatch.setenv("ROOT_PASSWORD", ROOT)
+    with direct(model) as root:
+        root.admin.command("createUser", "new", pwd=APP, roles=[], mechanisms=["SCRAM-SHA-256"])
+    query = {"auth_query": {"user": "root", "password_env": "ROOT_PASSWORD"}} if auth == "scram" else {}
+    proxy = serve(auth=auth, reconnect={"hold_timeout": "500ms"}, **query)
+    question = {"hello": 1, "saslSupportedMechs": "admin.new", "$db": "admin"}
+    named = {"driver": {"name": "PyMongo", "version": "4.20.1"}, "os": {"type": "Linux"}}
+    for member in range(3):
+        model.do("kill", member=member)
+    with RawClient(proxy.port) as client:
+        answer = client.ask({**question, "client": named})
+        assert answer["ok"] == 0 and answer["code"] == 6 and "saslSupportedMechs" not in answer, answer
+        assert client.ask({"hello": 1, "$db": "admin"})["ok"] == 1, "this needs nobody"
+        for member in range(3):
+            model.do("start", member=member)
+        proxy.wait_for_state("connected")
+        assert client.ask({**question, "client": named})["saslSupportedMechs"] == ["SCRAM-SHA-256"]
+        assert "saslSupportedMechs" not in client.ask({**question, "saslSupportedMechs": "admin.nobody"}), "no such user"
+
+
 @pytest.mark.parametrize("auth", ["scram", "passthrough"])
 def test_a_client_that_logs_in_while_there_is_no_primary_is_held_and_then_let_in(model, serve, monkeypatch, auth):
     monkeypatch.setenv("APP_PASSWORD", APP)
@@ -221,14 +343,11 @@ def test_a_login_of_the_proxy_that_the_server_refuses_is_shown(serve, start_hold
 
 @pytest.mark.parametrize("auth", ["scram", "passthrough"])
 def test_node_logs_in_and_lives_through_the_death_of_its_primary(model, serve, monkeypatch, auth):
-    node = shutil.which("node")
-    modules = Path(os.environ.get("HOLDFAST_CACHE", "build/cache")) / "drivers" / "mongo_node" / "node_modules"
-    if not node or not modules.exists():
-        pytest.skip("Node's driver is not installed")
+    program, environment = command("node")
     monkeypatch.setenv("APP_PASSWORD", APP)
     proxy = serve(**({"login": f"root:{ROOT}", "auth": "scram", "users": USERS[:1]} if auth == "scram" else {"auth": "passthrough"}))
-    one = subprocess.Popen([node, str(SURVIVOR)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                           env={**os.environ, "NODE_PATH": str(modules), "URI": f"mongodb://app:{APP}@127.0.0.1:{proxy.port}/?authSource=admin"})
+    one = subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                           env={**os.environ, **environment, "URI": f"mongodb://app:{APP}@127.0.0.1:{proxy.port}/?authSource=admin"})
     try:
         assert one.stdout.readline() == "ready\n"
         for _ in range(2):
@@ -242,3 +361,26 @@ def test_node_logs_in_and_lives_through_the_death_of_its_primary(model, serve, m
     report = json.loads(said.splitlines()[-1])
     assert report["errors"] == {} and report["acknowledged"] > 0 and report["moved"] > 0, (report, problems)
     assert proxy.metric("holdfast_client_disconnections_total", reason="login") == 0
+
+
+def test_a_user_gets_its_turn_beside_one_who_keeps_the_pool_busy(serve, model, monkeypatch):
+    monkeypatch.setenv("APP_PASSWORD", APP)
+    monkeypatch.setenv("OTHER_PASSWORD", OTHER)
+    proxy = serve(f"root:{ROOT}", auth="scram", users=USERS, pool_max=1, reconnect={"hold_timeout": "5s"})
+    with client_of(proxy, "app", APP) as busy, client_of(proxy, "other", OTHER) as other:
+        assert other.test.things.find_one() is None
+        model.do("delay", ms=5, commands=["find"], when="before")
+        done = threading.Event()
+
+        def read():
+            count = 0
+            while not done.is_set():
+                busy.test.things.find_one()
+                count += 1
+            return count
+        readers = [Background(read) for _ in range(4)]
+        wait_for(lambda: proxy.state()["sessions"]["waiting"] >= 2, what="readers that wait for each other")
+        for _ in range(5):
+            assert other.test.things.find_one() is None, "133 after hold_timeout without its turn"
+        done.set()
+        assert sum(reader.result() for reader in readers) > 10

@@ -4,18 +4,26 @@ from collections import Counter
 from contextlib import closing
 
 import pytest
+from bson import Binary, Int64
 from pymongo import MongoClient, ReadPreference
 from pymongo.errors import OperationFailure
 from pymongo.read_preferences import Nearest, Secondary, SecondaryPreferred
+from pymongo.write_concern import WriteConcern
 
 from support.mongo import ModelSet
 from support.mongo_listener import WatchedClient
+from support.mongo_raw import RawClient
 from support.relay import Relay
 from support.waiting import wait_for
 
 
+@pytest.fixture
+def model(fresh_set):
+    return fresh_set
+
+
 def other_primary(model, old):
-    wait_for(lambda: model.primary() not in (None, old), what="another primary")
+    model.wait_for(lambda: model.primary() not in (None, old), what="another primary")
 
 
 def serve(start_holdfast, uri, **more):
@@ -85,7 +93,7 @@ def test_a_read_outlives_the_secondary_that_it_was_sent_to(model, start_holdfast
             for _ in range(5):
                 assert read.find_one({"_id": 1})
             model.do("start", member=victim)
-            wait_for(lambda: roles(model).count("secondary") == 2, what="two secondaries")
+            model.wait_for(lambda: roles(model).count("secondary") == 2, what="two secondaries")
         watched.saw_nothing()
 
 
@@ -162,6 +170,44 @@ def test_a_mongos_that_found_no_primary_in_the_end_may_have_sent_it_before(shard
         watched.saw_nothing()
 
 
+@pytest.mark.parametrize("ending", ["commitTransaction", "abortTransaction"])
+def test_a_transaction_is_ended_at_the_mongos_that_has_it(sharded, start_holdfast, ending):
+    """Any other one knows nothing of it, as long as no recoveryToken says where it is; the locks would stay for a minute."""
+    proxy = serve(start_holdfast, f"mongodb://{','.join(sharded.mongos)}/")
+    with MongoClient("127.0.0.1", proxy.port) as client, MongoClient(sharded.mongos[0]) as direct, RawClient(proxy.port) as speak:
+        client.test.things.insert_one({"_id": 1, "n": 0})
+        begun = proxy.state()["upstream"]
+        lsid = {"id": Binary(bytes(16), 4)}
+        fields = {"lsid": lsid, "txnNumber": Int64(1), "autocommit": False}
+        assert speak.ask({"insert": "things", "documents": [{"_id": 2}], "startTransaction": True, **fields, "$db": "test"})["ok"] == 1
+        sharded.do("freeze", member=begun)
+        assert client.test.things.find_one({"_id": 1}), "which shows that it hangs"
+        wait_for(lambda: proxy.state()["isConnected"] and proxy.state()["upstream"] != begun, what="the other mongos")
+        sharded.do("thaw", member=begun, silent=0)
+        answer = speak.ask({ending: 1, **fields, "$db": "admin"})
+        assert answer["ok"] == 1, answer
+        assert direct.test.things.count_documents({}) == (2 if ending == "commitTransaction" else 1)
+        wait_for(lambda: not any(one.get("transactions") for one in sharded.state()["members"]), what="its end")
+
+
+@pytest.mark.parametrize("concern,expected", [("majority", 2), (1, 1)])
+def test_a_transaction_that_only_read_has_nothing_to_recover_at_another_mongos(sharded, start_holdfast, concern, expected):
+    """Its recoveryToken is empty, and so PyMongo sends none."""
+    proxy = serve(start_holdfast, f"mongodb://{','.join(sharded.mongos)}/")
+    with closing(WatchedClient(proxy.port)) as watched:
+        watched.collection.insert_one({"_id": 1})
+        runs = []
+
+        def body(session):
+            runs.append(watched.collection.find_one({"_id": 1}, session=session))
+            if len(runs) == 1:
+                sharded.do("kill", member=proxy.state()["upstream"])
+
+        with watched.client.start_session() as session:
+            session.with_transaction(body, write_concern=WriteConcern(concern))
+        assert runs == [{"_id": 1}] * expected
+
+
 def test_what_a_mongos_hides_of_a_lost_shard_is_sent_again_and_counts_once(sharded, start_holdfast):
     proxy = serve(start_holdfast, f"mongodb://{','.join(sharded.mongos)}/")
     with closing(WatchedClient(proxy.port)) as watched:
@@ -181,7 +227,7 @@ def test_a_connection_to_a_server_that_is_none_of_the_set_is_not_used(start_hold
     """What the address stands for has changed under the connections that are open (a name, a virtual address, a port that is forwarded)."""
     with ModelSet("--members", 1) as model, ModelSet("--standalone") as other, closing(Relay(port_of(model))) as relay:
         uri = f"mongodb://127.0.0.1:{relay.port}/?replicaSet={model.name}&directConnection=true"
-        proxy = start_holdfast(uri, connection={"type": "mongodb", "pool_max": 1, "pool_idle_timeout": "1s",
+        proxy = start_holdfast(uri, connection={"type": "mongodb", "pool_max": 1, "pool_idle_timeout": "3s",
                                                 "reconnect": {"hold_timeout": "2s"}})
         client = MongoClient("127.0.0.1", proxy.port, retryWrites=False)
         proxy.clients.append(client)

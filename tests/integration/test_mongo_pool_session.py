@@ -8,6 +8,11 @@ from support.mongo_listener import WatchedClient
 from support.waiting import wait_for
 
 
+@pytest.fixture
+def model(fresh_set):
+    return fresh_set
+
+
 def start(start_holdfast, model, **keys):
     return start_holdfast(model.uri(), connection={"type": "mongodb", **keys})
 
@@ -73,7 +78,7 @@ def test_losses_stay_unseen(model, start_holdfast, loss):
     before = len(watched.noticed.commands)
     writes = [Background(lambda: watched.collection.update_one({"_id": "warm"}, {"$inc": {"n": 1}}).modified_count) for _ in range(4)]
     wait_for(lambda: len(watched.noticed.commands) >= before + 4, what="four writes sent")
-    model.do(loss)
+    model.lose(loss)
     assert [write.result() for write in writes] == [1] * 4
     assert watched.collection.find_one({"_id": "warm"})["n"] == 4
     watched.saw_nothing()

@@ -1,4 +1,4 @@
-"""The table of what a MongoDB client sees, row by row, with PyMongo on the model replica set: the driver's own listeners decide."""
+"""The table of what a MongoDB client sees, row by row, with PyMongo on the model set and on real mongods: the driver's own listeners decide."""
 
 import json
 import socket
@@ -18,28 +18,25 @@ from support.mongo_listener import WatchedClient
 from support.waiting import wait_for
 
 
-@pytest.fixture(scope="module")
-def module_model():
-    model = ModelSet("--members", 3)
-    yield model
-    model.close()
-    assert "Traceback" not in model.problems, model.problems
-
-
 @pytest.fixture
-def model(module_model):
+def model(module_set):
     """A set with a primary that all follow, and an empty database."""
     try:
-        module_model.restore(deadline=5.0)
+        module_set.restore(deadline=5.0)
     except AssertionError:  # a member that the test before left behind begins anew
-        for number, member in enumerate(module_model.state()["members"]):
+        for number, member in enumerate(module_set.state()["members"]):
             if member["role"] != "primary":
-                module_model.do("kill", member=number)
-                module_model.do("start", member=number)
-        wait_for(module_model.settled, what="a primary that all follow")
-    with MongoClient(module_model.uri()) as direct:
+                module_set.do("kill", member=number)
+                module_set.do("start", member=number)
+        module_set.wait_for(module_set.settled, what="a primary that all follow")
+    with MongoClient(module_set.uri()) as direct:
         direct.drop_database("test")
-    return module_model
+    return module_set
+
+
+def needs_a_successor(model):
+    if len(model.members) < 3:
+        pytest.skip("nobody else can be elected")
 
 
 @pytest.fixture
@@ -56,10 +53,10 @@ def watched(proxy):
 
 
 LOSSES = {
-    "kill": lambda model: model.do("kill", how="rst"),
-    "stepdown": lambda model: model.do("step_down"),
-    "stop": lambda model: model.do("stop"),
-    "cut": lambda model: model.do("drop_connections", how="rst"),
+    "kill": lambda model: model.lose("kill", how="rst"),
+    "stepdown": lambda model: model.lose("step_down"),
+    "stop": lambda model: model.lose("stop"),
+    "cut": lambda model: model.lose("drop_connections", how="rst"),
 }
 losses = pytest.mark.parametrize("loss", LOSSES)
 
@@ -72,7 +69,7 @@ def n_of(model, key="warm"):
 @losses
 def test_row_1_an_idle_client_notices_nothing(model, watched, proxy, loss):
     LOSSES[loss](model)
-    wait_for(lambda: model.primary() is not None, what="a primary")
+    model.wait_for(lambda: model.primary() is not None, what="a primary")
     proxy.wait_for_state("connected")
     assert watched.client.admin.command("ping")["ok"] == 1
     assert watched.collection.find_one({"_id": "warm"})["n"] == 0
@@ -96,7 +93,7 @@ def test_row_2_the_wait_ends_with_an_error_that_says_it_was_not_executed(model, 
     watched = WatchedClient(proxy.port, retryWrites=False, retryReads=False)
     proxy.clients.append(watched)
     watched.collection.insert_one({"_id": "warm", "n": 0})
-    for member in range(3):
+    for member in range(len(model.members)):
         model.do("kill", member=member)
     with pytest.raises(OperationFailure) as error:
         watched.collection.update_one({"_id": "warm"}, {"$inc": {"n": 1}}, comment="not executed")
@@ -217,10 +214,11 @@ def test_row_8_a_cursor_of_a_dead_process_is_not_found_and_says_why(model, watch
     watched.collection.insert_many([{"k": i} for i in range(50)])
     cursor = watched.collection.find({}, batch_size=7)
     next(cursor)
-    model.do("kill", how="rst")
+    model.lose("kill", how="rst")
     with pytest.raises(CursorNotFound) as error:
         list(cursor)
-    assert "holdfast: the cursor was lost" in error.value.details["errmsg"]
+    if len(model.members) > 1:  # else the new process at its address may be asked, and says that it is not found
+        assert "holdfast: the cursor was lost" in error.value.details["errmsg"]
     assert watched.collection.find_one({"_id": "warm"})["n"] == 0
     assert not [line for line in watched.noticed.trouble if not line.startswith(("getMore failed", "killCursors failed"))], watched.noticed.trouble
 
@@ -229,7 +227,7 @@ def test_row_8_a_change_stream_resumes_and_misses_nothing(model, watched):
     with watched.collection.watch(max_await_time_ms=200) as stream:
         watched.collection.insert_one({"_id": "a"})
         assert stream.next()["documentKey"]["_id"] == "a"
-        model.do("kill", how="rst")
+        model.lose("kill", how="rst")
         watched.collection.insert_one({"_id": "b"})
         assert stream.next()["documentKey"]["_id"] == "b"
     assert not [line for line in watched.noticed.trouble if not line.startswith("getMore failed")], watched.noticed.trouble
@@ -237,16 +235,19 @@ def test_row_8_a_change_stream_resumes_and_misses_nothing(model, watched):
 
 def test_row_8_a_change_stream_outlives_the_rollback_of_its_member(model, watched):
     """The member knows the cursor still, but its plan is gone (175), and no driver resumes after that code."""
+    needs_a_successor(model)
     with watched.collection.watch(max_await_time_ms=200) as stream:
         watched.collection.with_options(write_concern=WriteConcern("majority")).insert_one({"_id": "a"})
         assert stream.next()["documentKey"]["_id"] == "a"
-        old, rolled_back = model.primary(), model.do("history")["totals"]["rolled_back"]
+        old = model.primary()
+        model.do("hold_replication")
         model.do("partition", member=old)
-        with MongoClient(model.members[old], directConnection=True) as direct:
-            direct.test[watched.collection.name].with_options(write_concern=WriteConcern(1)).insert_one({"_id": "doomed"})
-        wait_for(lambda: model.primary() not in (None, old), what="another primary")
-        model.do("heal")
-        wait_for(lambda: model.do("history")["totals"]["rolled_back"] > rolled_back, what="the old primary has rolled back")
+        with model.direct(old, readPreference="secondaryPreferred") as direct:
+            things = direct.test[watched.collection.name]
+            things.with_options(write_concern=WriteConcern(1)).insert_one({"_id": "doomed"})
+            model.wait_for(lambda: model.primary() not in (None, old), what="another primary")
+            model.do("heal")
+            model.wait_for(lambda: things.find_one({"_id": "doomed"}) is None, what="the old primary has rolled back")
         watched.collection.insert_one({"_id": "b"})
         assert stream.next()["documentKey"]["_id"] == "b"
 
@@ -296,14 +297,29 @@ def test_row_11_a_commit_whose_answer_was_lost_is_committed_once(model, watched,
     watched.saw_nothing()
 
 
+def test_row_11_a_commit_that_was_done_is_not_told_as_failed_because_its_repetition_was_killed(model, watched):
+    runs = []
+
+    def body(session):
+        runs.append(1)
+        watched.collection.update_one({"_id": "warm"}, {"$inc": {"n": 1}}, session=session)
+
+    model.do("answer_instead", commands=["commitTransaction"], times=1, form="close")
+    model.do("answer_instead", commands=["commitTransaction"], times=1, form="top", code=11601)
+    with watched.client.start_session() as session:
+        session.with_transaction(body)
+    assert (len(runs), n_of(model)) == (1, 1)
+
+
 def test_row_11_a_commit_of_a_transaction_that_only_read_survives_the_primary(model, watched):
     with watched.client.start_session() as session, session.start_transaction(write_concern=WriteConcern(1)):
         assert watched.collection.find_one({"_id": "warm"}, session=session)["n"] == 0
-        model.do("kill", how="rst")
+        model.lose("kill", how="rst")
     watched.saw_nothing()
 
 
 def test_row_11_for_a_majority_it_runs_again_because_what_it_has_read_may_be_gone(model, watched):
+    needs_a_successor(model)
     one_member = watched.collection.with_options(write_concern=WriteConcern(1))
     model.do("hold_replication")
     one_member.insert_one({"_id": "gone"})
@@ -314,7 +330,7 @@ def test_row_11_for_a_majority_it_runs_again_because_what_it_has_read_may_be_gon
         if len(seen) == 1:
             model.do("kill")
             model.do("heal")
-            wait_for(lambda: model.primary() is not None, what="its successor")
+            model.wait_for(lambda: model.primary() is not None, what="its successor")
 
     with watched.client.start_session() as session:
         session.with_transaction(body, read_concern=ReadConcern("snapshot"), write_concern=WriteConcern("majority"))
@@ -322,12 +338,13 @@ def test_row_11_for_a_majority_it_runs_again_because_what_it_has_read_may_be_gon
 
 
 def test_a_frozen_primary_is_left_for_the_one_that_the_others_elect(model, watched):
+    needs_a_successor(model)
     old = model.primary()
     model.do("freeze", member=old)
     watched.collection.update_one({"_id": "warm"}, {"$inc": {"n": 1}})
     assert model.primary() != old
     model.do("thaw", member=old, silent=0)
-    wait_for(lambda: settled_roughly(model), deadline=20.0, what="one primary and two who follow it")
+    model.wait_for(lambda: settled_roughly(model), deadline=20.0, what="one primary and two who follow it")
     assert watched.collection.find_one({"_id": "warm"})["n"] == 1
     assert n_of(model) == 1
     watched.saw_nothing()
@@ -366,13 +383,13 @@ def test_an_oracle_of_concurrent_writers_loses_nothing_and_doubles_nothing(model
     try:
         for loss in ("stepdown", "kill", "cut", "stepdown", "stop", "kill"):
             before = len(done)
-            wait_for(lambda seen=before: len(done) > seen + 16, what="writes go on")
+            model.wait_for(lambda seen=before: len(done) > seen + 16, what="writes go on")
             LOSSES[loss](model)
-            wait_for(lambda: model.primary() is not None, what="a primary")
+            model.wait_for(lambda: model.primary() is not None, what="a primary")
             for number, member in enumerate(model.state()["members"]):
                 if not member["running"]:
                     model.do("start", member=number)
-            wait_for(lambda: settled_roughly(model), what="a set of three")
+            model.wait_for(lambda: settled_roughly(model), what="a whole set")
     finally:
         ended.set()
     for writer in writers:
@@ -385,7 +402,7 @@ def test_an_oracle_of_concurrent_writers_loses_nothing_and_doubles_nothing(model
 
 def settled_roughly(model):
     roles = [one["role"] for one in model.state()["members"]]
-    return roles.count("primary") == 1 and roles.count("secondary") == 2
+    return roles.count("primary") == 1 and roles.count("secondary") == len(roles) - 1
 
 
 def test_a_standalone_is_shown_as_one_and_nothing_is_doubled(start_holdfast):

@@ -6,7 +6,6 @@ from pymongo.write_concern import WriteConcern
 
 from support.holdfast import Background
 from support.mongo import ModelSet
-from support.mongo_faults import whole
 from support.mongo_listener import WatchedClient
 from support.waiting import wait_for
 
@@ -42,7 +41,7 @@ def stale(model, watched):
     model.do("kill", member=successor)
     yield old
     model.do("start", member=successor)
-    wait_for(lambda: whole(model), 20.0, "a whole set")
+    wait_for(model.whole, 20.0, "a whole set")
 
 
 def test_it_is_not_read_from(model, watched, stale):

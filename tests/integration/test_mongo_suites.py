@@ -3,9 +3,6 @@ pass, and what holdfast does otherwise."""
 
 import os
 import re
-import subprocess
-import sys
-import xml.etree.ElementTree as xml
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
@@ -15,34 +12,11 @@ import yaml
 
 from support.holdfast import DIRECT, Holdfast
 from support.mongo import TESTS, ModelSet
-from support.postgres import CACHE
+from support.pymongo_suites import SOURCE, results, skipped
 
 pytestmark = pytest.mark.timeout(600)
 LISTS = yaml.safe_load((TESTS / "support" / "suites.yaml").read_text(encoding="utf-8"))
 SUITES, DIFFERENCES = LISTS["suites"], LISTS["differences"]
-SOURCE = CACHE / "pymongo"
-
-
-def skipped():
-    """Why the sources are not there, by the installation's words."""
-    missing = CACHE / "missing"
-    words = missing.read_text(encoding="utf-8").splitlines() if missing.exists() else []
-    return next((line for line in words if line.startswith("pymongo_tests:")), None)
-
-
-def results(file, host, port, report, *plugin):
-    """(outcomes, messages, output) of one file of PyMongo's tests at a server: {case: "passed", "failed" or "skipped"}, {failed case: why}."""
-    run = subprocess.run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *plugin, "-W", "ignore", "--timeout", "60", "--tb=short",
-                          f"--junitxml={report}", f"test/{file}"], cwd=SOURCE, capture_output=True, text=True, timeout=580, check=False,
-                         env={**os.environ, "DB_IP": host, "DB_PORT": str(port), "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(TESTS)})
-    assert report.exists(), run.stdout + run.stderr
-    outcomes, messages = {}, {}
-    for case in xml.parse(report).iter("testcase"):
-        name = f"{case.get('classname').rpartition('.')[2]}.{case.get('name')}"
-        failures = [*case.iter("failure"), *case.iter("error")]
-        outcomes[name] = "failed" if failures else "skipped" if case.find("skipped") is not None else "passed"
-        messages.update((name, failure.get("message")) for failure in failures)
-    return outcomes, messages, run.stdout
 
 
 def on_the_model(file, wire, folder):

@@ -7,10 +7,7 @@ import subprocess
 import pytest
 from pymongo import MongoClient
 
-from support.mongo import ModelSet
 from support.mongo_drivers import DRIVERS, command
-from support.mongo_faults import whole
-from support.waiting import wait_for
 
 LOSSES = 100 if os.environ.get("HOLDFAST_SUITES") == "all" else 20
 
@@ -31,7 +28,7 @@ class Survivor:
 
     def goes_on(self, after):
         before = self.stored()["moved"]
-        wait_for(lambda: self.stored()["moved"] >= before + 5, 30.0, f"five transactions of {self.name} after {after}")
+        self.model.wait_for(lambda: self.stored()["moved"] >= before + 5, 30.0, f"five transactions of {self.name} after {after}")
 
     def finish(self):
         out, errors = self.program.communicate(timeout=30)
@@ -49,13 +46,13 @@ def strike(model, order):
     primary = model.primary()
     model.do(order, **({"seconds": 1.0} if order == "step_down" else {}))
     if order == "kill":
-        wait_for(lambda: model.primary() is not None, what="another primary")
+        model.wait_for(lambda: model.primary() is not None, what="another primary")
         model.do("start", member=primary)
-    wait_for(lambda: whole(model), what="a whole set")
+    model.wait_for(model.whole, what="a whole set")
 
 
-def survive(start_holdfast, name, losses, options=""):
-    with ModelSet("--members", 3) as model:
+def survive(start_holdfast, start_set, name, losses, options=""):
+    with start_set() as model:
         proxy = start_holdfast(model.uri(), connection={"type": "mongodb"})
         survivor = Survivor(name, f"mongodb://127.0.0.1:{proxy.port}/{options}", model)
         try:
@@ -76,13 +73,13 @@ def survive(start_holdfast, name, losses, options=""):
     assert not model.problems, model.problems
 
 
-@pytest.mark.timeout(60 + 10 * LOSSES)
+@pytest.mark.timeout(120 + 15 * LOSSES)
 @pytest.mark.parametrize("name", DRIVERS)
-def test_an_unchanged_program_runs_through_stepdowns_and_kills_without_one_error(start_holdfast, name):
-    survive(start_holdfast, name, LOSSES)
+def test_an_unchanged_program_runs_through_stepdowns_and_kills_without_one_error(start_holdfast, start_set, name):
+    survive(start_holdfast, start_set, name, LOSSES)
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(180)
 @pytest.mark.parametrize("name", [name for name in DRIVERS if name != "motor"])  # which is PyMongo
-def test_so_does_one_that_takes_holdfast_for_a_load_balancer(start_holdfast, name):
-    survive(start_holdfast, name, 4, "?loadBalanced=true")
+def test_so_does_one_that_takes_holdfast_for_a_load_balancer(start_holdfast, start_set, name):
+    survive(start_holdfast, start_set, name, 4, "?loadBalanced=true")

@@ -1,9 +1,10 @@
 """TLS on both sides of the proxy with PyMongo: to clients by the configuration, to the members by the URI, and a login by certificate."""
 
+import os
 import shutil
 import socket
 import ssl
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from pymongo.errors import ServerSelectionTimeoutError
 from support.certificates import Authority
 from support.mongo import ModelSet
 from support.mongo_listener import WatchedClient
+from support.mongo_raw import message
 from support.waiting import wait_for
 
 PASSWORD = "apppw-5eaf00d"
@@ -43,6 +45,49 @@ def both(authority, name):
 
 def upstream(model, login="", **options):
     return model.uri(**options).replace("mongodb://", f"mongodb://{login}")
+
+
+def processor_seconds(proxy):
+    """User and system time of the proxy (proc(5))."""
+    fields = Path(f"/proc/{proxy.process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_a_server_that_says_that_it_leaves_has_left(model, authority, start_holdfast):
+    """By TLS's close_notify, as proxies in front of a member do: what comes next goes over another connection, and nothing spins meanwhile."""
+    proxy = start_holdfast(upstream(model, f"app:{PASSWORD}@", tls="true", tlsCAFile=authority.certificate),
+                           connection={"type": "mongodb", "health": {"interval": "60s"}})
+    proxy.secrets.add(PASSWORD)
+    with closing(WatchedClient(proxy.port)) as watched:
+        watched.collection.insert_one({"_id": "left", "n": 0})
+        for number in range(1, 4):
+            before, losses = processor_seconds(proxy), proxy.log().count("connection lost to main")
+            model.do("drop_connections", member=model.primary(), how="fin")
+            wait_for(lambda: proxy.log().count("connection lost to main") > losses, what="the standing connection's end is seen")
+            assert watched.collection.update_many({"_id": "left"}, {"$inc": {"n": 1}}).modified_count == 1
+            assert watched.collection.find_one({"_id": "left"})["n"] == number
+            assert processor_seconds(proxy) - before < 1.0
+        watched.saw_nothing()
+
+
+def test_a_client_that_says_that_it_leaves_has_left(model, authority, start_holdfast, tmp_path):
+    """What it waited for is cut off, as when it only leaves."""
+    certificate, key = authority.issue("proxy", HERE)
+    proxy = start_holdfast(upstream(model, f"app:{PASSWORD}@", tls="true", tlsCAFile=authority.certificate),
+                           connection={"type": "mongodb", "auth": "trust", "tls": {"cert_file": certificate, "key_file": key}})
+    proxy.secrets.add(PASSWORD)
+    context = ssl.create_default_context(cafile=authority.certificate)
+    model.do("delay", ms=8000, commands=["find"])
+    try:
+        with socket.create_connection(("localhost", proxy.port)) as raw, context.wrap_socket(raw, server_hostname="localhost") as client:
+            client.sendall(message({"find": "things", "$db": "test"}))
+            wait_for(lambda: proxy.state()["sessions"]["active"] == 1, what="the read under way")
+            client.setblocking(False)
+            with suppress(ssl.SSLWantReadError):
+                client.unwrap()
+        wait_for(lambda: proxy.state()["sessions"]["active"] == 0, deadline=4.0, what="its end")
+    finally:
+        model.do("delay", ms=0, commands=["find"])
 
 
 def test_the_members_are_reached_by_tls_and_a_login_goes_over_it(model, authority, start_holdfast):

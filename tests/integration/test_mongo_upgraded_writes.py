@@ -11,6 +11,11 @@ from support.waiting import wait_for
 
 
 @pytest.fixture
+def model(fresh_set):
+    return fresh_set
+
+
+@pytest.fixture
 def old_driver(model, start_holdfast):
     """A client that numbers no write, behind a proxy with the connection's keys."""
     def start(**keys):
@@ -50,7 +55,7 @@ def test_a_write_in_flight_happens_once(model, old_driver, loss, when):
               Background(lambda: client.collection.find_one_and_update({"_id": "d1"}, {"$inc": {"n": 1}})["n"] + 1),
               Background(lambda: client.collection.bulk_write([UpdateOne({"_id": "d2"}, {"$inc": {"n": 1}})] * 2).modified_count // 2)]
     wait_for(lambda: len(client.noticed.commands) >= before + 5, what="five writes sent")
-    model.do(loss)
+    model.lose(loss)
     assert [write.result() for write in writes] == [1, True, 1, 1, 1]
     assert (n_of(model), n_of(model, "new"), n_of(model, "d1"), n_of(model, "d2")) == (1, 1, 1, 2)
     client.saw_nothing()

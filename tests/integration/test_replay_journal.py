@@ -63,3 +63,50 @@ def test_a_commit_of_what_only_read_is_told_to_have_left_nothing_though_it_may_n
     server.wait_until_sent(pid)
     server.restart("kill9_all")
     assert_lost(client.reply(deadline=20), LOST if name == "ids" else "08007")
+
+
+def test_a_second_run_that_gives_less_in_an_open_segment_is_told_at_once(server, proxy):
+    server.query("DROP TABLE IF EXISTS source; CREATE TABLE source AS SELECT generate_series(1, 10) AS id; GRANT ALL ON source TO PUBLIC")
+    client = proxy.wire()
+    client.query("BEGIN")
+    client.send(wire.extended("SELECT id FROM source"), wire.FLUSH)
+    assert len(client.receive_until("C").rows) == 10
+    server.query("DELETE FROM source WHERE id = 10")
+    server.restart("kill9_all")
+    client.send(wire.SYNC)
+    assert_lost(client.reply(deadline=15), LOST, "E")
+
+
+@pytest.mark.versions
+def test_a_long_message_goes_on_where_it_was_cut_behind_what_the_client_has_had(server, proxy):
+    client = proxy.wire()
+    client.query("BEGIN")
+    client.send(wire.extended("SELECT 1"), wire.FLUSH)
+    client.receive_until("C")
+    pid = server.wait_until_running("SELECT 1")
+    long = wire.bind(["x" * 300_000])
+    server.freeze(pid)
+    client.send(wire.parse("SELECT length($1::text)"), long[:150_000])
+    server.wait_until_sent(pid)
+    server.restart("kill9_all")
+    wait_for(lambda: proxy.metric("holdfast_transactions_replayed_total", result="succeeded") == 1, 20, "it was run again")
+    client.send(long[150_000:], wire.execute(), wire.SYNC)
+    reply = client.reply(deadline=20)
+    assert reply.rows == [("300000",)] and reply.status == "T", reply
+
+
+@pytest.mark.parametrize("protocol", (wire.query, lambda sql: wire.parse(sql) + wire.bind() + wire.execute() + wire.SYNC),
+                         ids=("simple", "extended"))
+def test_a_read_that_has_fewer_rows_the_second_time_is_told_and_not_taken_for_whole(server, proxy, protocol):
+    server.query("DROP TABLE IF EXISTS source; CREATE TABLE source AS SELECT id, repeat('x', 1000) AS filling FROM generate_series(1, 50000) id;"
+                 " GRANT ALL ON source TO PUBLIC")
+    client = proxy.wire()
+    client.send(protocol("SELECT id, filling FROM source"))
+    pid = server.wait_until_running("filling FROM source")
+    wait_for(lambda: server.query("SELECT wait_event FROM pg_stat_activity WHERE pid = %s", (pid,)) == [("ClientWrite",)], 20,
+             "nobody reads what it has to say")
+    server.query("DELETE FROM source WHERE id > 10")
+    server.restart("kill9_all")
+    end = client.receive_until("E", deadline=30)
+    assert end.messages[-1][0] == "E" and end.errors[-1].code == LOST and not end.tags
+    assert client.reply().status == "I"

@@ -11,6 +11,7 @@ import pytest
 
 from support import browser as browsers
 from support.holdfast import ROOT
+from support.installed import node
 from support.waiting import wait_for
 
 QUICK = {"reconnect": {"max_retries": 2, "retry_delay": "300ms", "connection_timeout": "2s", "jitter": 0}, "health": {"interval": "200ms"}}
@@ -208,6 +209,39 @@ def test_a_page_behind_a_token_asks_for_it(server, start_holdfast, open_page, tm
         page.click("button", "Show the connections")
         page.wait(then)
     assert_sound(page, network=1)
+
+
+# What the proxy says, and a word of what is to be done about it.
+ADVICES = [
+    ('password authentication failed for user "app"', "Correct the password in the configuration"),
+    ("login refused: Authentication failed. (127.0.0.1:27017)", "authSource"),
+    ("login refused: SCRAM authentication failed, storedKey mismatch (127.0.0.1:27017)", "authSource"),
+    ("connection refused (127.0.0.1:27017)", "Nothing listens at this address"),
+    ('127.0.0.1:27017: it is a member of "rs0" and not of "shop"', "replicaSet"),
+    ("127.0.0.1:27017: it is a mongos, and the URI names a replica set", "replicaSet"),
+    ("127.0.0.1:27017: it is a standalone server, and the URI names a replica set", "replicaSet"),
+    ("127.0.0.1:27017: it is a member of a set that was not initiated", "rs.initiate()"),
+    ("127.0.0.1:27017 is a secondary", "directConnection"),
+    ("127.0.0.1:27017 is neither a primary nor a secondary", "directConnection"),
+    ("cannot look up _mongodb._tcp.db.example.com: the server refused it", "DNS"),
+    ("cannot look up db: Host not found (authoritative)", "DNS"),
+    ("something that nobody foresaw", "server's log"),
+]
+
+
+def test_what_to_do_about_an_error_is_told_of_that_error(tmp_path):
+    esbuild = browsers.CACHE / "page" / "node_modules" / ".bin" / "esbuild"
+    if not esbuild.exists():
+        pytest.skip(f"{esbuild} is missing: run deploy/install-dependencies")
+    words = tmp_path / "words.mjs"
+    subprocess.run([esbuild, ROOT / "admin/page/src/words.ts", "--bundle", "--format=esm", f"--outfile={words}", "--log-level=error"], check=True, timeout=60)
+    code = """globalThis.sessionStorage = { getItem: () => null };
+              const { advice } = await import(process.argv[1]);
+              console.log(JSON.stringify(JSON.parse(process.argv[2]).map(advice)));"""
+    told = subprocess.run([node(), "--input-type=module", "-e", code, words, json.dumps([error for error, _ in ADVICES])],
+                          capture_output=True, text=True, check=True, timeout=60).stdout
+    wrong = [(error, text) for (error, word), text in zip(ADVICES, json.loads(told), strict=True) if word not in text]
+    assert wrong == []
 
 
 def test_the_committed_page_is_what_its_sources_build():

@@ -11,9 +11,11 @@ import struct
 import psycopg
 import pytest
 import yaml
+from pymongo import MongoClient
 
 from expectations import assert_alive
 from support.certificates import Authority
+from support.mongo import ModelSet
 from support.postgres import PostgresServer
 from support.waiting import wait_for
 
@@ -145,6 +147,32 @@ def test_a_rotated_password_is_what_new_clients_and_the_health_check_log_in_with
         server.write_access(access)
         server.query("DROP OWNED BY rotated_user")
         server.query("DROP ROLE rotated_user")
+
+
+def test_a_rotated_password_is_what_holdfast_itself_logs_in_to_mongodb_with(start_holdfast, tmp_path):
+    """A primary that steps down is when it shows: the standing connection and the monitors' are made anew."""
+    secret = Mounted(tmp_path / "password", "first-word-1a2b\n")
+    with ModelSet("--members", 3, "--user", "admin:root:first-word-1a2b:root", "--user", "admin:app:apppw-1234") as model:
+        proxy = start_holdfast(model.uri().replace("mongodb://", "mongodb://root@"), top=WATCHING, connection={
+            "type": "mongodb", "auth": "scram", "auth_query": {"user": "root", "password_file": str(secret.path)},
+            "password_file": str(secret.path), "reconnect": {"retry_delay": "100ms"}})
+        proxy.secrets |= {"first-word-1a2b", "second-word-3c4d", "apppw-1234"}
+        app = {"username": "app", "password": "apppw-1234"}
+        with MongoClient("127.0.0.1", proxy.port, **app) as client:
+            client.test.things.insert_one({"_id": 1})
+            with MongoClient(model.uri(), username="root", password="first-word-1a2b") as direct:
+                direct.admin.command("updateUser", "root", pwd="second-word-3c4d")
+            secret.write("second-word-3c4d\n")
+            proxy.wait_for_log("configuration reloaded")
+            old = model.primary()
+            model.do("kill", how="rst")
+            client.test.things.insert_one({"_id": 2})
+            assert model.primary() != old
+            proxy.wait_for_state("connected")
+            with MongoClient(model.uri(), username="root", password="second-word-3c4d") as direct:
+                direct.admin.command("createUser", "late", pwd="apppw-1234", roles=["root"])
+        with MongoClient("127.0.0.1", proxy.port, username="late", password="apppw-1234") as late:
+            assert late.test.things.count_documents({}) == 2
 
 
 def certificate_shown(port):

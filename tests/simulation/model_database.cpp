@@ -206,7 +206,7 @@ bool ModelBackend::run(std::string_view text, bool simple, std::string& out) {
     row(fence());
     out += say::complete("SELECT 1");
   } else if (is("SELECT holdfast.")) {
-    row("");  // the barrier, and what is forgotten: nothing of it shows
+    row("");  // what is forgotten: nothing of it shows
     out += say::complete("SELECT 1");
   } else if (is("SELECT 'setting'")) {
     snapshot(out);

@@ -4,6 +4,7 @@ import json
 import pathlib
 import subprocess
 
+from support.installed import node
 from support.postgres import CACHE, ROOT
 
 PACKAGES = CACHE / "browser"
@@ -24,7 +25,7 @@ class Browser:
 
     def __init__(self, origin):
         self.origin = origin
-        self._process = subprocess.Popen(["node", str(ROOT / "tests" / "browser" / "drive.js"), str(PACKAGES), origin], stdin=subprocess.PIPE,
+        self._process = subprocess.Popen([node(), str(ROOT / "tests" / "browser" / "drive.js"), str(PACKAGES), origin], stdin=subprocess.PIPE,
                                          stdout=subprocess.PIPE, text=True)
 
     def run(self, code, **given):

@@ -15,6 +15,7 @@ import urllib.request
 import psycopg
 import yaml
 
+from support import processes
 from support.postgres import PASSWORDS
 from support.waiting import free_port, wait_for
 from support.wire import WireClient
@@ -36,7 +37,8 @@ EXACTLY_ONCE = os.environ.get("HOLDFAST_EXACTLY_ONCE") == "1"
 
 def everywhere(connection):
     """Keys of every connection that does not exclude them."""
-    return {"exactly_once": "on"} if EXACTLY_ONCE and connection.get("replay") != "off" else {}
+    possible = connection.get("replay") != "off" and connection.get("type") != "mongodb"
+    return {"exactly_once": "on"} if EXACTLY_ONCE and possible else {}
 
 
 def run_binary(*arguments, environment=None, timeout=15, wrapper=()):
@@ -46,7 +48,7 @@ def run_binary(*arguments, environment=None, timeout=15, wrapper=()):
 
 
 def _bare_environment():
-    return {name: value for name, value in os.environ.items()
+    return {name: value for name, value in processes.environment().items()
             if not name.startswith(("HOLDFAST_", "DB_", "PG"))}
 
 

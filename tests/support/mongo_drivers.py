@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from support.installed import node, why_missing
 from support.postgres import CACHE
 
 HERE = pathlib.Path(__file__).resolve().parents[1] / "integration" / "drivers"
@@ -26,8 +27,9 @@ def _c():
 
 
 def _node():
-    assert (BUILT / "mongo_node" / "node_modules" / "mongodb").exists()
-    return [_required("node"), str(HERE / "mongo_node" / "survivor.js")], {"NODE_PATH": str(BUILT / "mongo_node" / "node_modules")}
+    modules = BUILT / "mongo_node" / "node_modules"
+    assert (modules / "mongodb").exists()
+    return [node(), str(HERE / "mongo_node" / "survivor.js")], {"NODE_PATH": str(modules)}
 
 
 def _go():
@@ -59,9 +61,7 @@ def command(name):
     try:
         return DRIVERS[name]()
     except AssertionError:
-        missing = CACHE / "missing"
-        words = missing.read_text(encoding="utf-8").splitlines() if missing.exists() else []
-        reason = next((line for line in words if line.startswith(f"mongo_{name}:")), None)
+        reason = why_missing(f"mongo_{name}")
         if reason is None:
             raise
         pytest.skip(reason)

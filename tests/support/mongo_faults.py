@@ -1,15 +1,7 @@
-"""What befalls the model set while clients work: each kind of loss in turn, in an order that a seed decides, and its cure."""
+"""What befalls a replica set while clients work: each kind of loss in turn, in an order that a seed decides, and its cure."""
 
 import random
 import time
-
-from support.waiting import wait_for
-
-
-def whole(model):
-    """One primary that two follow."""
-    roles = [one["role"] for one in model.state()["members"]]
-    return model.primary() is not None and roles.count("primary") == 1 and roles.count("secondary") == len(roles) - 1
 
 
 class Faults:
@@ -52,10 +44,10 @@ class Faults:
             self._until_served(oracle, lambda: self.model.do(**order, member=member))
             if cure:
                 self.model.do(cure, member=member)
-        wait_for(lambda: whole(self.model), 20.0, f"a whole set after {self.struck}")
+        self.model.wait_for(self.model.whole, 20.0, f"a whole set after {self.struck}")
         moment = time.monotonic()
         try:
-            wait_for(lambda: not oracle.unanswered_since(moment), 30.0, "an answer to each client")
+            self.model.wait_for(lambda: not oracle.unanswered_since(moment), 30.0, "an answer to each client")
         except AssertionError as error:
             lines = [f"{error} after {self.struck}", *oracle.unanswered_since(moment), *map(str, self.model.state()["members"])]
             raise AssertionError("\n".join(lines)) from None
@@ -63,7 +55,7 @@ class Faults:
     def _until_served(self, oracle, loss):
         before = oracle.acknowledged()
         loss()
-        wait_for(lambda: oracle.acknowledged() > before + 30, 30.0, f"writes during {self.struck}")
+        self.model.wait_for(lambda: oracle.acknowledged() > before + 30, 30.0, f"writes during {self.struck}")
 
     def _sleeper(self, oracle):
         """The old primary wakes, takes itself for one still, and is for a while the only one who does."""

@@ -36,11 +36,11 @@ class Stage:
         self.things = client.collection
 
     def strike(self):
-        self.model.do(**LOSSES[self.loss])
+        self.model.lose(**LOSSES[self.loss])
 
     def strike_and_wait(self):
         self.strike()
-        wait_for(lambda: self.model.primary() is not None, what="a primary")
+        self.model.wait_for(lambda: self.model.primary() is not None, what="a primary")
 
     def strike_and_be_noticed(self):
         """A driver alone knows by then that there is no primary; else it is chance whether what it sends next is in flight."""
@@ -61,7 +61,7 @@ class Stage:
 
 def idle(stage):
     stage.strike_and_wait()
-    wait_for(lambda: stage.model.primary() is not None, what="a primary")
+    stage.model.wait_for(lambda: stage.model.primary() is not None, what="a primary")
     stage.client.client.admin.command("ping")
 
 
@@ -195,10 +195,10 @@ def restore(model):
     model.restore(deadline=20.0)
 
 
-def table(routes=ROUTES):
+def table(routes=ROUTES, start_set=lambda: ModelSet("--members", 3)):
     """{(row, what): {(route, loss): letter}}"""
     found = {(row, what): {} for row, what, _ in ROWS}
-    with ModelSet("--members", 3) as model, contextlib.ExitStack() as ends:
+    with start_set() as model, contextlib.ExitStack() as ends:
         proxy = Holdfast(model.uri(), connection={"type": "mongodb"})
         ends.callback(proxy.close)
         for row, what, run in ROWS:

@@ -3,6 +3,7 @@
 It runs as an unprivileged account and listens on 127.0.0.1 and a unix socket; it never touches a server it did not start.
 """
 
+import atexit
 import contextlib
 import os
 import pathlib
@@ -73,6 +74,7 @@ def binaries(version):
     if not processes.readable_by_all(folder / "postgres"):
         copy = pathlib.Path(tempfile.gettempdir()) / f"holdfast-postgres-{os.getpid()}-{version}"
         if not copy.exists():
+            atexit.register(shutil.rmtree, copy, ignore_errors=True)
             shutil.copytree(folder.parent, copy, symlinks=True)
             copy.chmod(0o755)
         folder = copy / "bin"

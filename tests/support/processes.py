@@ -1,10 +1,17 @@
-"""Finding, stopping and starting processes: an unprivileged account for servers, the children of a process, signals."""
+"""Finding, stopping and starting processes: their environment, an unprivileged account for servers, the children of a process, signals."""
 
 import os
 import pwd
 import shutil
 import signal
 import subprocess
+
+
+def environment(**more):
+    """This process's own with `more`, for one that a thread starts. Without one of its own execve reads the C library's, and fails with EFAULT
+    where pytest, between two tests, sets its variable there just then."""
+    names = [name for name in os.environ if name != "PYTEST_CURRENT_TEST"]
+    return {**{name: os.environ[name] for name in names}, **more}
 
 
 def unprivileged_account():

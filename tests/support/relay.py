@@ -20,6 +20,7 @@ class Relay:
         self.port = free_port()
         self._black_hole = threading.Event()
         self._refuse = threading.Event()
+        self._stall = threading.Event()
         self._delay = 0.0
         self._budget = {"to_server": None, "to_client": None}
         self._barred = {"to_server": None, "to_client": None}
@@ -59,6 +60,10 @@ class Relay:
         """New connections are closed at once; those that stand pass."""
         (self._refuse.set if on else self._refuse.clear)()
 
+    def stall_new(self, on=True):
+        """New connections are accepted and stay silent; those that stand pass."""
+        (self._stall.set if on else self._stall.clear)()
+
     def delay(self, seconds):
         """Each piece waits so long before it is passed on."""
         self._delay = seconds
@@ -82,7 +87,7 @@ class Relay:
             threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 
     def _serve(self, client):
-        while self._black_hole.is_set() and not self._closing:
+        while (self._black_hole.is_set() or self._stall.is_set()) and not self._closing:
             time.sleep(0.02)
         try:
             server = socket.create_connection(("127.0.0.1", self.target_port), timeout=5)

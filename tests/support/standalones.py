@@ -6,6 +6,7 @@ import signal
 import subprocess
 import tempfile
 
+from support.installed import why_missing
 from support.mongo import ModelSet
 from support.postgres import CACHE
 from support.waiting import free_port
@@ -16,28 +17,19 @@ OLD_PYMONGO = JAVA_SERVER / "python"
 
 def why_not():
     """Why there is no mongo-java-server here, nor a PyMongo for it; None where there are."""
-    missing = CACHE / "missing"
-    words = missing.read_text(encoding="utf-8").splitlines() if missing.exists() else []
-    return next((line for line in words if line.startswith("mongo_java_server:")), None)
+    return why_missing("mongo_java_server")
 
 
-class JavaServer:
-    """deploy/install-dependencies has built it. Its data is in a file, and whatever it has answered is there."""
+class Process:
+    """A server of one process with a folder of its own. Whoever inherits says how it is started."""
 
-    name = "mongo-java-server"
+    name = "a server"
 
     def __init__(self):
         self.port = free_port()
-        self._folder = tempfile.mkdtemp(prefix="mongo-java-server-")
+        self._folder = tempfile.mkdtemp(prefix=f"{self.name}-")
         self.process = None
         self.start()
-
-    def start(self):
-        """Returns once it listens."""
-        self.process = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", "--", shutil.which("java"), "-XX:TieredStopAtLevel=1", "-cp",
-                                         f"{JAVA_SERVER}:{JAVA_SERVER}/*", "Server", str(self.port), f"{self._folder}/data"],
-                                        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        assert self.process.stdout.readline() == "ready\n", f"{self.name} did not start"
 
     def freeze(self):
         """It accepts, and answers nothing any more."""
@@ -47,11 +39,25 @@ class JavaServer:
         """kill -9."""
         self.process.kill()
         self.process.wait()
-        self.process.stdout.close()
+        if self.process.stdout:
+            self.process.stdout.close()
 
     def close(self):
         self.kill()
         shutil.rmtree(self._folder)
+
+
+class JavaServer(Process):
+    """deploy/install-dependencies has built it. Its data is in a file, and whatever it has answered is there."""
+
+    name = "mongo-java-server"
+
+    def start(self):
+        """Returns once it listens."""
+        self.process = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", "--", shutil.which("java"), "-XX:TieredStopAtLevel=1", "-cp",
+                                         f"{JAVA_SERVER}:{JAVA_SERVER}/*", "Server", str(self.port), f"{self._folder}/data"],
+                                        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        assert self.process.stdout.readline() == "ready\n", f"{self.name} did not start"
 
 
 class StandaloneModel:

@@ -47,11 +47,20 @@ const advices: [RegExp, string][] = [
   [/pg_hba\.conf|no encryption|28000/i, "The server has no pg_hba.conf line that lets this user in from this host. Add one and reload the server, " +
       "then force a reconnect."],
   [/database ".*" does not exist|role ".*" does not exist/i, "The upstream URI names something that the server does not have. Create it, or correct the URI."],
+  [/login refused|authentication failed/i, "The server refuses the login of the upstream URI. Compare user and password (MongoDB: authSource too) with the " +
+      "server's users. After a correction in the configuration reload or restart; then force a reconnect."],
+  [/cannot look up|translate host name|name or service|no such host|name resolution|host not found/i,
+    "The name cannot be resolved. Look at DNS and at the spelling in the upstream URI."],
+  [/not initiated/i, "The server was started as a member of a replica set that does not exist yet: rs.initiate() makes it."],
+  [/it is (a|no) (member|mongos|standalone)/i, "The server is of another set, or of another kind, than the upstream URI says or than was there before. Compare " +
+      "replicaSet in the URI with the set's name (rs.status().set), and leave it out for a mongos or a single server. Where the servers were " +
+      "replaced on purpose, restart the proxy."],
+  [/is a secondary|neither a primary nor a secondary|takes itself for the primary/i, "A member answers, but it is not the primary. The set elects one as " +
+      "soon as most of its members see each other: look at rs.status(). With directConnection=true the URI leads to that member alone: leave it out."],
   [/refused/i, "Nothing listens at this address: the server is stopped or still starting, or host or port are wrong. Start the server; the proxy " +
       "connects by itself."],
-  [/translate host name|name or service|no such host|name resolution|host not found/i, "The name cannot be resolved. Look at DNS and at the spelling in the upstream URI."],
   [/no route|unreachable/i, "The network does not lead there. Look at routes, security groups and firewalls between the proxy and the server."],
-  [/certificate|tls|ssl/i, "TLS fails. Compare sslmode and sslrootcert in the upstream URI with the server's certificate and its expiry."],
+  [/certificate|tls|ssl/i, "TLS fails. Compare sslmode and sslrootcert (MongoDB: the tls options) in the upstream URI with the server's certificate and its expiry."],
   [/timed? ?out|time-out|does not answer|no answer/i, "The host does not answer in time: it is down, overloaded, or a firewall drops packets. Look at the " +
       "server's machine and the network."],
   [/starting up|shutting down|recovery|57P03/i, "The server is starting or stopping. Wait: the proxy connects as soon as it lets clients in."],

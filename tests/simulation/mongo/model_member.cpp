@@ -4,10 +4,12 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <utility>
 
 #include "protocol/mongo/document.hpp"
 #include "protocol/mongo/reply.hpp"
+#include "protocol/mongo/several.hpp"
 
 namespace holdfast::simulation::mongo {
 
@@ -184,7 +186,7 @@ std::string Member::interrupted(const std::string& body, int number, bool at_roo
 Answer Member::run(const wire::Message& request, const wire::Command& command, Interruption interruption) {
   const bool reads = command.kind == CommandKind::read || command.kind == CommandKind::sessions;
   const bool elsewhere = reads && command.preference.mode != wire::ReadMode::primary && !command.in_transaction;
-  const bool of_process = command.kind == CommandKind::get_more || command.kind == CommandKind::kill_cursors;
+  const bool of_process = command.kind == CommandKind::get_more || command.kind == CommandKind::kill_cursors || command.everywhere;
   if (!role_primary && !of_process && !elsewhere) {
     return refusal(reads ? code::not_primary_no_secondary_ok : code::not_writable_primary);
   }
@@ -194,7 +196,7 @@ Answer Member::run(const wire::Message& request, const wire::Command& command, I
   if (interruption != Interruption::none && (reads || of_process)) return refusal(code::interrupted_by_state_change);
   switch (command.kind) {
     case CommandKind::read: return command.in_transaction ? in_transaction(request, command) : find(request, command);
-    case CommandKind::sessions: return {wire::ok_body(), 0};
+    case CommandKind::sessions: return command.everywhere ? kill_sessions(request) : Answer{wire::ok_body(), 0};
     case CommandKind::get_more: return get_more(command);
     case CommandKind::kill_cursors: return kill_cursors(command);
     case CommandKind::commit: return commit(command, interruption);
@@ -251,7 +253,7 @@ Answer Member::write(const wire::Message& request, const wire::Command& command,
   static const Record nothing;
   auto known = nothing;
   if (takes_no_number(command)) return refuse_number();
-  if (numbered) {
+  if (numbered && !is_impostor()) {
     known = record_of(command.session);
     if (*command.transaction_number < known.number) return refusal(code::transaction_too_old);
     if (*command.transaction_number > known.number) known = nothing;
@@ -321,7 +323,7 @@ Answer Member::find(const wire::Message& request, const wire::Command& command) 
   std::int64_t cursor = 0;
   if (batch) {
     cursor = static_cast<std::int64_t>(index + 1) * 1'000'000'000 + process * 1'000'000 + ++last_cursor_;
-    cursors_[cursor] = {1, static_cast<int>(2 + clock_.pick(5))};
+    cursors_[cursor] = {1, static_cast<int>(2 + clock_.pick(5)), std::string(command.session), clock_.now()};
   }
   const auto seen = Writer().int32("seen", found == rows.end() ? 0 : found->second).int32("at", 0).finish();
   const auto documents = Writer().document("0", seen).finish();
@@ -340,8 +342,27 @@ Answer Member::get_more(const wire::Command& command) {
 }
 
 Answer Member::kill_cursors(const wire::Command& command) {
-  for (const auto id : command.cursors) cursors_.erase(id);
-  return {wire::no_cursors_body(command), 0};
+  std::array<Writer, 2> lists;  // killed, not found
+  std::array<std::size_t, 2> counts{};
+  for (const auto id : command.cursors) {
+    const std::size_t which = cursors_.erase(id) > 0 ? 0 : 1;
+    lists[which].int64(std::to_string(counts[which]++), id);
+  }
+  return {Writer().array("cursorsKilled", lists[0].finish()).array("cursorsNotFound", lists[1].finish()).real("ok", 1).finish(), 0};
+}
+
+Answer Member::kill_sessions(const wire::Message& request) {
+  for (const auto& id : wire::sessions_to_kill(request.body)) {
+    open_.erase(id);
+    std::erase_if(cursors_, [&](const auto& each) { return each.second.session == id; });
+  }
+  return {wire::ok_body(), 0};
+}
+
+bool Member::has_of(const std::string& session, Time before) const {
+  const auto open = open_.find(session);
+  return (open != open_.end() && open->second.since < before) ||
+         std::ranges::any_of(cursors_, [&](const auto& each) { return each.second.session == session && each.second.since < before; });
 }
 
 // ---- transactions ----
@@ -360,7 +381,7 @@ Answer Member::in_transaction(const wire::Message& request, const wire::Command&
   auto found = open_.find(command.session);
   if (command.starts_transaction) {
     if (found != open_.end() || known.number == number) return refusal(code::conflicting_operation);
-    found = open_.emplace(std::string(command.session), Open{number, {}}).first;
+    found = open_.emplace(std::string(command.session), Open{number, {}, clock_.now()}).first;
   } else if (found == open_.end() || found->second.number != number) {
     return refusal(code::no_such_transaction, {label::transient_transaction});
   }

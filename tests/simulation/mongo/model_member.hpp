@@ -24,6 +24,7 @@ struct Rules {
   std::chrono::minutes session_time{30};  // a server forgets what nobody has used for so long
   Time takes_no_number{Time::max()};      // from then on the collection "c" takes none
   Time new_password{Time::max()};         // from then on the users' first is refused
+  bool impostors = false;                 // once a member has died another product takes its place, which knows no write again
   /// Sessions of the proxy's own begin so.
   static constexpr char own_session = 'o';
 };
@@ -77,6 +78,10 @@ class Member : public Process {
   Answer recover(const wire::Command& command);
   /// An answer that waits for the majority, and what it becomes where the member steps down meanwhile.
   static std::string interrupted(const std::string& body, int code, bool at_root);
+  [[nodiscard]] bool is_impostor() const { return rules_.impostors && process > 1; }
+
+  /// Has this session something here that it opened before that?
+  [[nodiscard]] bool has_of(const std::string& session, Time before) const;
 
   [[nodiscard]] wire::MemberHello hello(const std::vector<std::string>& addresses) const;
   [[nodiscard]] std::string election_id(std::int64_t of) const;
@@ -113,9 +118,12 @@ class Member : public Process {
   struct Open {
     std::int64_t number = 0;
     std::vector<int> marks;
+    Time since{};
   };
   struct Cursor {
     int next = 1, left = 0;
+    std::string session;
+    Time since{};
   };
   Answer write(const wire::Message& request, const wire::Command& command, Interruption interruption);
   [[nodiscard]] Answer refuse_number() const;
@@ -129,6 +137,7 @@ class Member : public Process {
   Answer find(const wire::Message& request, const wire::Command& command);
   Answer get_more(const wire::Command& command);
   Answer kill_cursors(const wire::Command& command);
+  Answer kill_sessions(const wire::Message& request);
   Answer in_transaction(const wire::Message& request, const wire::Command& command);
   Answer commit(const wire::Command& command, Interruption interruption);
   Answer abort(const wire::Command& command);

@@ -101,9 +101,11 @@ void Mongos::route_later(const JobPointer& job, microseconds low, microseconds h
 void Mongos::answer(const JobPointer& job, const std::string& body) {
   if (job->process != process || job->answered) return;
   if (frozen) return clock_.after(10ms, [this, job, body] { answer(job, body); });
-
   job->answered = true;
-  job->done(body);
+  // One that is told to end interrupts what it has in hand, whatever the shard has done of it.
+  if (!loses_shards_ || clock_.pick(1000) >= 4) return job->done(body);
+  job->done(wire::error_body({clock_.chance(50) ? code::shutdown_in_progress : code::interrupted_at_shutdown, "the router ends", {}}));
+  on_end();
 }
 
 void Mongos::fail(const JobPointer& job, int number) {
@@ -216,6 +218,9 @@ void Mongos::on_lost(const JobPointer& job, bool executed) {
   if (!executed && !job->idempotent() && single && command.kind == CommandKind::write && clock_.chance(30)) {
     return fail(job, is_batch(command) ? code::primary_stepped_down : code::not_writable_primary);
   }
+  // One shard refuses what is for several, and others have executed it.
+  const bool several = command.kind == CommandKind::other || command.multiple;
+  if (executed && several && clock_.chance(50)) return fail(job, code::not_writable_primary);
   fail(job, anyway[clock_.pick(std::size(anyway))]);
 }
 

@@ -26,6 +26,8 @@ class Mongos : public Process {
   void heal() { loses_shards_ = false; }
 
   const std::size_t index;
+  /// Is called when it is about to end by itself.
+  std::function<void()> on_end;
 
  private:
   struct Job;

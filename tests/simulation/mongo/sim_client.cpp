@@ -30,6 +30,8 @@ void SimClient::act() {
   if (dice < 48) return write_many();
   if (dice < 52) return write_and_tell();
   if (dice < 54) return build_index();
+  if (dice < 56) return kill_many({}, 2 + clock_.pick(3));
+  if (dice < 57) return kill_session();
   if (dice < 72) return read();
   if (dice < 80 || !options_.of_set) return read_in_batches();
   Transaction transaction;
@@ -56,8 +58,7 @@ Writer SimClient::command(std::string_view name, std::string_view collection) {
 }
 
 void SimClient::add_session(Writer& writer, bool number) const {
-  const auto id = std::string(15, 's') + static_cast<char>('a' + options_.index);
-  writer.document("lsid", Writer().binary("id", id, 4).finish());
+  writer.document("lsid", Writer().binary("id", session_id(), 4).finish());
   if (number) writer.int64("txnNumber", last_number_);
 }
 

@@ -92,7 +92,7 @@ class SimClient {
   [[nodiscard]] wire::Writer command(std::string_view name, std::string_view collection = "t");
   void add_session(wire::Writer& writer, bool number) const;
   static void add_concern(wire::Writer& writer, bool majority);
-  static void check_reply(const Reply& reply);
+  void check_reply(const Reply& reply) const;
 
   void write();
   void add_statements(Write& write, wire::Writer& writer);
@@ -104,6 +104,9 @@ class SimClient {
   void read_in_batches();
   void get_more(std::int64_t cursor, int expected, int left);
   void build_index();
+  void kill_many(std::vector<std::int64_t> cursors, std::uint64_t left);
+  void kill_session();
+  [[nodiscard]] std::string session_id() const { return std::string(15, 's') + static_cast<char>('a' + options_.index); }
   void run_transaction(Transaction transaction);
   void run_statement(Transaction transaction, std::size_t at);
   void end_transaction(Transaction transaction);

@@ -19,7 +19,7 @@ void SimWorld::run() {
   servers_.set.start();
   upstream_.machine().start(clock_.now());
   upstream_.perform();
-  for (auto clients = 1 + clock_.pick(4); clients > 0; --clients) {
+  for (auto clients = clock_.chance(60) ? 1 + clock_.pick(4) : 5 + clock_.pick(8); clients > 0; --clients) {
     clock_.after(clock_.between(0us, 300ms), [this] { add_client(); });
   }
   plan_faults();
@@ -30,7 +30,7 @@ void SimWorld::run() {
   }
   // What is under way arrives, and is executed, before the marks are counted.
   servers_.heal();
-  const auto late = clock_.now() + 2s, settled = clock_.now() + 30s;
+  const auto late = clock_.now() + config_.pool_idle_timeout + 2s, settled = clock_.now() + 30s;
   while (!(clock_.now() > late && servers_.set.settled()) && !testing::Test::HasFailure() && clock_.run_one(settled)) {
   }
   check_end();
@@ -39,6 +39,7 @@ void SimWorld::run() {
 void SimWorld::plan_faults() {
   for (auto faults = clock_.pick(9); faults > 0; --faults) clock_.after(clock_.between(0us, faults_end), [this] { fault(); });
   if (forgetful_) clock_.after(clock_.between(200ms, 2s), [this] { long_outage(); });
+  if (made_anew_) clock_.after(clock_.between(0us, faults_end), [this] { servers_.log_out_all(); });
   clock_.after(faults_end + 8s + (forgetful_ ? 120s : 0s), [this] { servers_.heal(); });
 }
 
@@ -62,6 +63,7 @@ void SimWorld::fault() {
   const auto present = servers_.sharded() ? ready() : primary != nullptr ? std::optional(primary->index) : std::nullopt;
   const auto member = present && clock_.chance(70) ? *present : clock_.pick(size_);
   const auto time = clock_.between(30ms, clock_.chance(30) ? 5s : 1s);
+  if (clock_.chance(15)) return servers_.trouble_logins(member, clock_.chance(60), clock_.now() + time);
   if (dice < 20) return servers_.kill(member);
   if (dice < 40) {
     note("db-" + std::to_string(member) + " is asked to step down");
@@ -116,6 +118,8 @@ void SimWorld::tick() {
       hang_up(i);
     }
   }
+  pool.on_tick();
+  pool.follow_primary(ready());
   places.expire(clock_.now());
   numbering.expire(clock_.now());
   clock_.after(tick_interval, [this] { tick(); });
@@ -153,6 +157,11 @@ void SimWorld::check_end() {
     totals_.answered_by_parts += session->answered_by_parts();
   }
   totals_.upgraded = upgraded;
+  totals_.waits = pool.waits();
+  totals_.logouts = pool.logouts();
+  if (!testing::Test::HasFailure()) pool.check_empty();
+  EXPECT_EQ(upstream_.machine().slots_in_use(), 0U) << "a grant is never given back";
+  EXPECT_EQ(upstream_.machine().waiting(), 0U) << "somebody waits at the gate for nobody";
   if (testing::Test::HasFailure()) return;
   const auto& rows = servers_.set.primary()->rows;
   const auto times = [&](int mark) {

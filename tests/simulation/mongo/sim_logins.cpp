@@ -1,4 +1,5 @@
-// Passwords that change: members refuse the old login, and drivers that are asked to log in again do so and repeat their command.
+// Passwords that change: members refuse the old login, and drivers that are asked to log in again do so and repeat their command. Users that are
+// made anew: what is logged in has to log in again.
 #include <algorithm>
 
 #include "protocol/mongo/frame.hpp"
@@ -7,6 +8,29 @@
 namespace holdfast::simulation::mongo {
 
 bool SimServers::takes_login(std::string_view login) const { return clock.now() < set.rules.new_password || login.ends_with("#2"); }
+
+void SimServers::log_in(std::size_t member, const std::string& login, Time deadline, std::function<void(LoggedIn)> done) {
+  if (!at(member).up || clock.now() < logins_fail_[member] || (!healthy_ && clock.chance(1))) return done(LoggedIn::cut);
+  if (silent(member) || clock.now() < logins_hang_[member]) {
+    if (clock.now() >= deadline) return done(LoggedIn::late);
+    const auto next = std::min(deadline, clock.now() + 20ms);
+    return clock.at(next, [this, member, login, deadline, done = std::move(done)] { log_in(member, login, deadline, done); });
+  }
+  done(takes_login(login) ? LoggedIn::yes : LoggedIn::refused);
+}
+
+void SimServers::log_out_all() {
+  note("all users are made anew");
+  for (const auto& link : links()) link->log_out();
+}
+
+bool SimPool::is_logged_out(const Link& link, const wire::Reply& reply) {
+  if (!wire::wants_login(reply)) return false;
+  auto& logouts = logins_.at(link.login)->logouts;
+  if (logouts == link.logouts) ++logouts;
+  ++logouts_;
+  return true;
+}
 
 void SimSession::log_in(bool new_password) { login_ = user_ + (new_password ? "#2" : "#1"); }
 

@@ -1,4 +1,4 @@
-// What is one member's alone, cursors and transactions, must be asked for there.
+// What is one member's alone, cursors and transactions, must be asked for there, and what is one user's for that user.
 #include <gtest/gtest.h>
 
 #include "protocol/mongo/reply.hpp"
@@ -8,7 +8,12 @@ namespace holdfast::simulation::mongo {
 
 using wire::CommandKind;
 
-void SimServers::check_place(std::size_t member, const wire::Command& command) {
+void SimServers::check_place(std::size_t member, const std::string& login, const wire::Command& command) {
+  if (!command.session.empty()) {
+    const auto user = login.substr(0, login.find('#'));
+    const auto [found, first] = users_of_sessions_.emplace(command.session, user);
+    EXPECT_EQ(found->second, user) << "a session comes over another user's connection";
+  }
   auto cursors = command.cursors;
   if (command.kind == CommandKind::get_more) cursors.push_back(command.cursor);
   for (const auto id : cursors) {

@@ -8,13 +8,14 @@
 
 #include "protocol/mongo/error_codes.hpp"
 #include "protocol/mongo/frame.hpp"
+#include "protocol/mongo/reply.hpp"
 
 namespace holdfast::simulation::mongo {
 
 namespace code = wire::code;
 
-Link::Link(SimServers& servers, std::size_t at, std::string as)
-    : member(at), login(std::move(as)), servers_(servers), process_(servers.at(at).process) {}
+Link::Link(SimServers& servers, std::size_t at, std::string as, const wire::ObjectId& of)
+    : member(at), login(std::move(as)), process(of), servers_(servers), process_(servers.at(at).process) {}
 
 void Link::deliver(Time at, std::function<void()> what) {
   servers_.clock.at(at, [self = shared_from_this(), what = std::move(what)] { self->servers_.deliver(self->member, what); });
@@ -22,6 +23,14 @@ void Link::deliver(Time at, std::function<void()> what) {
 
 bool Link::write(std::string frame) {
   if (!open_ || write_fails_) return false;
+  if (ended_) {
+    // The end had come a moment before, unseen: it is read now.
+    servers_.clock.after(0us, [self = shared_from_this()] {
+      const auto heard = self->on_end;
+      if (self->open_ && heard) heard("the server closed the connection");
+    });
+    return true;
+  }
   last_request_ = std::max(last_request_, servers_.clock.now() + servers_.clock.between(0us, 500us));
   deliver(last_request_, [self = shared_from_this(), frame = std::move(frame)] { self->arrive(frame); });
   return true;
@@ -54,7 +63,10 @@ void Link::run(const std::string& frame) {
   EXPECT_EQ(request.flags & wire::flag::more_to_come, 0U) << "a member is not to be silent: it would close the connection";
   const auto command = wire::read_command(request);
   const auto id = request.header.request_id;
-  servers_.check_place(member, command);
+  servers_.check_place(member, login, command);
+  if (logged_out_) {
+    return reply(id, wire::error_body({code::unauthorized, "command " + std::string(command.name) + " requires authentication"}), 0);
+  }
   if (servers_.sharded()) {
     return servers_.mongos[member]->run(frame, [self = shared_from_this(), id](const std::string& body) { self->reply(id, body, 0); });
   }
@@ -73,6 +85,10 @@ void Link::run(const std::string& frame) {
     });
   }
   servers_.after(interruption, member);
+  // It may be dropped and made anew as a collection that takes no number before the write is sent again.
+  auto& refuses = servers_.set.rules.takes_no_number;
+  const bool of_chosen = command.kind == wire::CommandKind::write && command.collection == "c";
+  if (of_chosen && interruption != Interruption::none && servers_.clock.chance(30)) refuses = std::min(refuses, servers_.clock.now());
   if (!waits) reply(id, answer.body, term);
 }
 
@@ -116,15 +132,22 @@ void Link::die() {
 // ---- servers ----
 
 SimServers::SimServers(Clock& of, std::size_t members, std::size_t routers, std::function<void(std::string)> tell)
-    : clock(of), set(of, members, tell), note(std::move(tell)), cut_off_(std::max(members, routers)), stuck_(cut_off_.size()),
+    : clock(of), set(of, members, tell), note(std::move(tell)), cut_off_(std::max(members, routers)),
+      logins_hang_(cut_off_.size()), logins_fail_(cut_off_.size()), stuck_(cut_off_.size()),
       interruptions_(clock.chance(50) ? 150 : 0) {
   for (std::size_t i = 0; i < routers; ++i) mongos.push_back(std::make_unique<Mongos>(clock, i, set, interruptions_ > 0));
+  for (auto& each : mongos) {
+    each->on_end = [this, at = each->index] {
+      clock.after(clock.between(1ms, 50ms), [this, at] { kill(at); });
+    };
+  }
   // In some runs a new primary is soon the next to go: what it has not replicated by then, its forerunner may bring back.
   if (members == 1 || routers > 0 || !clock.chance(25)) return;
+  flips_ = true;
   set.slow_down();
   set.on_elected = [this](const Member& member) {
     if (healthy_ || member.term == 1 || !clock.chance(50)) return;
-    clock.after(clock.between(1ms, 150ms), [this, at = member.index] {
+    clock.after(clock.between(1ms, 250ms), [this, at = member.index] {
       if (!healthy_) kill(at);
     });
   };
@@ -141,8 +164,8 @@ std::vector<std::shared_ptr<Link>> SimServers::links() {
   return all;
 }
 
-std::shared_ptr<Link> SimServers::open(std::size_t member, const std::string& login) {
-  auto link = std::make_shared<Link>(*this, member, login);
+std::shared_ptr<Link> SimServers::open(std::size_t member, const std::string& login, const wire::ObjectId& process) {
+  auto link = std::make_shared<Link>(*this, member, login, process);
   links_.push_back(link);
   return link;
 }
@@ -199,6 +222,11 @@ void SimServers::cut_off(std::size_t member, bool off) {
   }
 }
 
+void SimServers::trouble_logins(std::size_t member, bool hang, Time until) {
+  note("logins at " + name_of(member) + (hang ? " hang" : " fail"));
+  (hang ? logins_hang_ : logins_fail_)[member] = until;
+}
+
 void SimServers::cut_one_link() {
   const auto all = links();
   if (!all.empty()) all[clock.pick(all.size())]->cut();
@@ -206,6 +234,8 @@ void SimServers::cut_one_link() {
 
 void SimServers::heal() {
   healthy_ = true;
+  std::ranges::fill(logins_hang_, Time{});
+  std::ranges::fill(logins_fail_, Time{});
   for (std::size_t i = 0; i < cut_off_.size(); ++i) {
     if (cut_off_[i]) cut_off(i, false);
   }
@@ -220,6 +250,8 @@ void SimServers::heal() {
 Interruption SimServers::interruption_of(const Member& member, const wire::Command& command) {
   if (healthy_ || !member.role_primary || set.standalone() || command.kind == wire::CommandKind::abort) return Interruption::none;
   const bool commits = command.kind == wire::CommandKind::commit;
+  // A commit that its primary takes along is the hardest to get right where the next one is soon gone, too.
+  if (flips_ && commits && clock.chance(10)) return Interruption::shutting_down;
   if (clock.pick(10'000) >= interruptions_ * (commits ? 4 : 1)) return Interruption::none;
   return static_cast<Interruption>(1 + clock.pick(7));
 }

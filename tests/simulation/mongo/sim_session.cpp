@@ -41,6 +41,13 @@ void SimSession::begin(std::string frame) {
   run_ = std::make_unique<Run>();
   run_->original = frame;
   read_request(std::move(frame));
+  if (run_->command.everywhere) {
+    run_->number = ++run_number_;
+    run_->since = clock_.now();
+    run_->asked = world_.members.serving();
+    run_->session_kills = std::make_unique<proxy::mongo::SessionKills>(run_->asked);
+    return kill_sessions();
+  }
   if (settings_.upgrades) {
     const Numbering::Servers servers{world_.members.deduplicates(), world_.members.is_sharded()};
     run_->numbered = world_.numbering.begin(run_->request, run_->command, user_, servers, clock_.now());
@@ -64,7 +71,14 @@ void SimSession::perform() {
   run_->number = ++run_number_;
   run_->login_refused = false;
   const auto place = world_.places.find(run_->command, user_, clock_.now());
-  ASSERT_FALSE(place.several) << "no client here asks for that";
+  if (place.several) {
+    run_->cursor_kills = std::make_unique<proxy::mongo::CursorKills>(run_->request.body, world_.places.cursors_by_member(run_->command, clock_.now()));
+    return kill_cursors();
+  }
+  perform_at(place);
+}
+
+void SimSession::perform_at(proxy::mongo::Places::Place place) {
   run_->pinned = place.member;
   auto settings = settings_.operation;
   settings.deduplicates = world_.members.deduplicates();
@@ -79,16 +93,21 @@ void SimSession::go_on(OperationStep next) {
 }
 
 void SimSession::release() {
+  let_go();
   if (!run_->link) return;
   run_->link->on_reply = nullptr;
   run_->link->on_end = nullptr;
-  world_.give_back(std::exchange(run_->link, nullptr));
+  world_.pool.give_back(std::exchange(run_->link, nullptr));
 }
+
+/// Of what it was given while it waited, and has no use for.
+void SimSession::let_go() { world_.pool.give_back(std::exchange(run_->turn, {})); }
 
 // ---- finding a connection ----
 
 void SimSession::on(const step::Select& wanted) {
   release();
+  run_->ticket = world_.pool.next_ticket();
   if (run_->machine->sends() < 2) return select(wanted);
   clock_.after(between_tries, [this, wanted, number = run_->number] {
     if (run_ && run_->number == number) select(wanted);
@@ -108,6 +127,7 @@ void SimSession::outlast_deposed(Time deadline, int shown) {
   const auto ready = world_.ready();
   if (shown == 2 || !ready || !world_.members.is_deposed(*ready)) return connect(deadline);
   if (clock_.now() >= deadline) {
+    let_go();
     return go_on(run_->machine->on_refused(proxy::RefusalReason::hold_timeout, "another primary was elected", clock_.now()));
   }
   world_.ask_alive(std::min(deadline, clock_.now() + ask_time), [this, deadline, shown, number = run_->number](bool alive) {
@@ -124,9 +144,12 @@ void SimSession::select_reader(Time deadline) {
   if (!wait) {
     const auto chosen = selection.nearest[clock_.pick(selection.nearest.size())];
     wait = std::ranges::find(run_->failed, chosen) != run_->failed.end();
+    if (wait) run_->failed.clear();  // after a moment each is tried again
     if (!wait) {
       run_->failed.push_back(chosen);
-      return world_.connect_to(chosen, login_, deadline, [this, deadline, number = run_->number](std::shared_ptr<Link> link, const std::string& error) {
+      run_->ticket = world_.pool.next_ticket();
+      const SimPool::Waiter waiter{run_->ticket, false, run_->machine->room()};
+      return world_.connect_to(waiter, chosen, login_, deadline, [this, deadline, number = run_->number](std::shared_ptr<Link> link, const std::string& error) {
         if (!run_ || run_->number != number) return;
         run_->login_refused = !link && (run_->login_refused || error == SimWorld::refused_login);
         link ? found(std::move(link)) : select_reader(deadline);
@@ -142,10 +165,12 @@ void SimSession::select_reader(Time deadline) {
 }
 
 void SimSession::connect(Time deadline) {
-  if (gone_) return go_on(run_->machine->on_refused(proxy::RefusalReason::cancelled, "the client has gone", clock_.now()));
-  if (const auto ready = world_.ready()) {
-    if (auto link = world_.take(*ready, login_)) return found(std::move(link));
+  if (gone_) {
+    let_go();
+    return go_on(run_->machine->on_refused(proxy::RefusalReason::cancelled, "the client has gone", clock_.now()));
   }
+  if (const auto ready = world_.ready()) return connect_to(*ready, deadline);
+  let_go();
   waiter_ = world_.next_waiter();
   wait_until_ = deadline;
   world_.enter(waiter_, deadline);
@@ -158,14 +183,38 @@ void SimSession::on_refused(const action::Refuse& refusal) {
 
 void SimSession::on_grant(const action::Grant& grant) {
   waiter_ = 0;
-  log_in(grant);
+  world_.leave_grant(grant);
+  connect_to(grant.endpoint, wait_until_);
 }
 
-void SimSession::log_in(const action::Grant& grant) {
-  const auto limit = std::min(wait_until_, clock_.now() + settings_.connection_timeout);
-  world_.log_in(grant, login_, limit, [this, deadline = wait_until_, number = run_->number](std::shared_ptr<Link> link, const std::string& error) {
+void SimSession::connect_to(std::size_t member, Time deadline) {
+  const auto login = world_.members.is_deposed(member) ? std::string() : login_;
+  auto& turn = run_->turn;
+  if (!turn.is_at(member) || (turn.link && login.empty())) {
+    let_go();
+    turn = world_.pool.take({run_->ticket, true, run_->machine->room()}, member, login);
+  }
+  if (turn.link) return found(std::exchange(turn.link, nullptr));
+  if (turn.place) {
+    turn.place.reset();
+    return log_in(member, deadline);
+  }
+  if (clock_.now() >= deadline) {
+    return go_on(run_->machine->on_refused(proxy::RefusalReason::hold_timeout, "all connections are in use", clock_.now()));
+  }
+  world_.pool.wait({run_->ticket, true, run_->machine->room()}, member, login, deadline, [this, deadline](SimPool::Turn given) {
+    run_->turn = std::move(given);
+    const auto ready = world_.ready();
+    if (run_->turn && (ready != run_->turn.member() || world_.members.is_deposed(*ready))) let_go();
+    outlast_deposed(deadline, 0);
+  });
+}
+
+void SimSession::log_in(std::size_t member, Time deadline) {
+  const auto limit = std::min(deadline, clock_.now() + settings_.connection_timeout);
+  world_.log_in(member, login_, limit, [this, deadline, number = run_->number](std::shared_ptr<Link> link, const std::string& error) {
     if (!run_ || run_->number != number) {
-      if (link) world_.give_back(std::move(link));
+      if (link) world_.pool.give_back(std::move(link));
     } else if (link) {
       run_->introduced = true;
       found(std::move(link));
@@ -182,15 +231,20 @@ void SimSession::log_in(const action::Grant& grant) {
 
 void SimSession::on(const step::Use& needed) {
   release();
-  world_.connect_to(needed.member, login_, needed.deadline, [this, number = run_->number](std::shared_ptr<Link> link, const std::string& error) {
+  run_->ticket = world_.pool.next_ticket();
+  const SimPool::Waiter waiter{run_->ticket, false, run_->machine->room()};
+  world_.connect_to(waiter, needed.member, login_, needed.deadline, [this, number = run_->number](std::shared_ptr<Link> link, const std::string& error) {
     if (!run_ || run_->number != number) return;
     run_->login_refused = error == SimWorld::refused_login;
-    link ? found(std::move(link)) : go_on(run_->machine->on_unreachable(error, clock_.now()));
+    if (link) return found(std::move(link));
+    if (error == SimWorld::all_in_use) return go_on(run_->machine->on_refused(proxy::RefusalReason::hold_timeout, error, clock_.now()));
+    go_on(run_->machine->on_unreachable(error, clock_.now()));
   });
 }
 
 void SimSession::found(std::shared_ptr<Link> link) {
   check_receiver(link->member);
+  run_->machine->note_server(world_.members.executes_once(link->member, link->process));
   run_->link = std::move(link);
   go_on(run_->machine->on_member(clock_.now()));
 }
@@ -226,7 +280,7 @@ void SimSession::on_lost(OperationMachine::Written written, const std::string& r
   run_->in_exchange = false;
   run_->link->on_reply = nullptr;
   run_->link->on_end = nullptr;
-  std::exchange(run_->link, nullptr)->close();
+  world_.pool.lose(std::exchange(run_->link, nullptr));
   if (!gone_) world_.backend_lost();
   go_on(run_->machine->on_lost(written, reason, clock_.now()));
 }
@@ -241,17 +295,19 @@ void SimSession::on_reply(const std::string& frame, std::int64_t term) {
   const auto reply = wire::read_reply(message.body);
   const bool replaced = world_.members.has_replaced(run_->last_member, run_->command, reply, world_.ready());
   if (!reply.election_id.empty()) world_.told_of(term, run_->last_member);
-  auto next = run_->machine->on_reply(reply, replaced ? OperationMachine::Replier::replaced : OperationMachine::Replier::current, clock_.now());
+  const bool logged_out = world_.pool.is_logged_out(*run_->link, reply);
+  using Replier = OperationMachine::Replier;
+  auto next = run_->machine->on_reply(reply, logged_out ? Replier::logged_out : replaced ? Replier::replaced : Replier::current, clock_.now());
   if (std::holds_alternative<step::Forward>(next)) {
     world_.places.note_reply(run_->command, reply, run_->last_member, clock_.now());
     world_.check_forwarded(run_->command, reply, run_->last_member, term);
-  } else if (!std::holds_alternative<step::Send>(next)) {
+  } else if (!std::holds_alternative<step::Send>(next) && !logged_out) {
     world_.backend_lost();
   }
   go_on(std::move(next));
 }
 
-/// What operate() does in the real shell.
+/// What perform_numbered() does in the real shell.
 void SimSession::end_numbering(Numbering::Fate fate) {
   if (run_->numbered) {
     world_.own_sessions.erase(std::string(run_->numbered->command.session));
@@ -276,6 +332,7 @@ void SimSession::on(const step::Forward& forward) {
     read_request(run_->original);
     return perform();
   }
+  check_killed();
   if ((run_->request.flags & wire::flag::more_to_come) == 0 && !gone_) {
     to_client_(forward.body ? wire::make_answer(1, run_->request, *forward.body) : run_->reply);
   }
@@ -307,7 +364,8 @@ void SimSession::finish() {
 
 std::string SimSession::state() const {
   if (!run_) return "idle";
-  auto text = std::string(run_->command.name) + ", sent " + std::to_string(run_->machine->sends()) + " times";
+  auto text = std::string(run_->command.name);
+  if (run_->machine) text += ", sent " + std::to_string(run_->machine->sends()) + " times";
   if (run_->in_exchange) text += ", not answered by db-" + std::to_string(run_->last_member);
   if (waiter_ != 0) text += ", at the gate";
   return text;
@@ -317,7 +375,8 @@ void SimSession::client_leaves() {
   gone_ = true;
   if (!run_) return;
   if (waiter_ != 0) world_.cancel_wait(waiter_);
-  if (!run_->in_exchange || !run_->machine->may_be_cut()) return;
+  world_.pool.cancel(run_->ticket);
+  if (!run_->in_exchange || !run_->machine || !run_->machine->may_be_cut()) return;
   on_lost(OperationMachine::Written::yes, "the client has gone");
 }
 

@@ -8,11 +8,12 @@
 #include <string>
 #include <vector>
 
+#include "proxy/mongo/kills.hpp"
 #include "proxy/mongo/members.hpp"
 #include "proxy/mongo/numbering.hpp"
 #include "proxy/mongo/operation_machine.hpp"
 #include "proxy/upstream_machine.hpp"
-#include "tests/simulation/mongo/sim_servers.hpp"
+#include "tests/simulation/mongo/sim_pool.hpp"
 
 namespace holdfast::simulation::mongo {
 
@@ -66,6 +67,8 @@ class SimSession {
     std::optional<std::size_t> pinned;
     std::unique_ptr<proxy::mongo::OperationMachine> machine;
     std::shared_ptr<Link> link;
+    SimPool::Book::Ticket ticket = 0;    // in the wait for a connection
+    SimPool::Turn turn;
     bool login_refused = false;          // by the member that was asked last
     bool in_exchange = false;
     bool introduced = false;             // the connection is new: its member has just said hello
@@ -74,10 +77,18 @@ class SimSession {
     std::string reply;
     std::int64_t term = 0;               // of whom gave the reply
     std::vector<std::size_t> failed;     // members that this read has been tried at
+    std::unique_ptr<proxy::mongo::CursorKills> cursor_kills;
+    std::unique_ptr<proxy::mongo::SessionKills> session_kills;
+    std::vector<std::size_t> asked;      // members that were to end its sessions
+    Time since{};
   };
   void begin(std::string frame);
   void read_request(std::string frame);
   void perform();
+  void perform_at(proxy::mongo::Places::Place place);
+  void kill_cursors();
+  void kill_sessions();
+  void check_killed() const;
   void end_numbering(proxy::mongo::Numbering::Fate fate);
   void go_on(proxy::mongo::OperationStep step);
   void on(const proxy::mongo::operation_step::Select& step);
@@ -89,9 +100,11 @@ class SimSession {
   void outlast_deposed(Time deadline, int shown);
   void select_reader(Time deadline);
   void connect(Time deadline);
-  void log_in(const proxy::upstream_action::Grant& grant);
+  void connect_to(std::size_t member, Time deadline);
+  void log_in(std::size_t member, Time deadline);
   void found(std::shared_ptr<Link> link);
   void on_reply(const std::string& frame, std::int64_t term);
+  void let_go();
   void on_lost(proxy::mongo::OperationMachine::Written written, const std::string& reason);
   bool tell_of_refused_login();
   void check_receiver(std::size_t member);

@@ -22,14 +22,16 @@ config::Connection SimWorld::make_config(Clock& clock, Shape shape, std::size_t 
   reconnect.retry_delay = milliseconds(100 + clock.pick(1000));
   reconnect.probe_interval = milliseconds(20 + clock.pick(180));
   reconnect.connection_timeout = milliseconds(300 + clock.pick(700));
-  reconnect.hold_timeout = milliseconds(500 + clock.pick(6'000));
+  reconnect.hold_timeout = std::chrono::duration_cast<milliseconds>(clock.between(500ms, 6'500ms));
   if (forgetful) reconnect.hold_timeout = 150s;
   reconnect.hang_timeout = milliseconds(300 + clock.pick(1'000));
   reconnect.concurrency = static_cast<std::uint32_t>(1 + clock.pick(4));
-  config.replay = clock.chance(85);
   config.health.interval = milliseconds(500 + clock.pick(4'000));
   config.health.timeout = milliseconds(200 + clock.pick(500));
   config.health.failures = static_cast<std::uint32_t>(1 + clock.pick(3));
+  config.replay = clock.chance(85);
+  config.pool_max = static_cast<std::uint32_t>(clock.chance(50) ? 1 + clock.pick(4) : 100);
+  config.pool_idle_timeout = milliseconds(200 + clock.pick(1'500));
   return config;
 }
 
@@ -44,6 +46,10 @@ proxy::UpstreamSettings SimWorld::make_settings(const config::Connection& config
   return settings;
 }
 
+SimPool::Book::Limits SimWorld::limits_of(const config::Connection& config) {
+  return {config.pool_max, config.reconnect.concurrency, config.pool_idle_timeout};
+}
+
 SimWorld::Shape SimWorld::pick_shape(Clock& clock) {
   const auto dice = clock.pick(100);
   return dice < 12 ? Shape::standalone : dice < 75 ? Shape::set : Shape::sharded;
@@ -51,15 +57,18 @@ SimWorld::Shape SimWorld::pick_shape(Clock& clock) {
 
 SimWorld::SimWorld(std::uint64_t seed)
     : clock_(seed), shape_(pick_shape(clock_)), size_(shape_ == Shape::standalone ? 1 : shape_ == Shape::set ? 3 : 1 + clock_.pick(3)),
-      forgetful_(shape_ == Shape::set && clock_.chance(2)), imitation_(shape_ == Shape::sharded && clock_.chance(25)), config_(make_config(clock_, shape_, size_, forgetful_)),
+      forgetful_(shape_ == Shape::set && clock_.chance(2)), imitation_(shape_ == Shape::sharded && clock_.chance(25)),
+      impostors_(shape_ == Shape::set && !forgetful_ && seed % 16 == 8),
+      made_anew_(!forgetful_ && seed % 16 == 5), config_(make_config(clock_, shape_, size_, forgetful_)),
       servers_(clock_, shape_ == Shape::standalone ? 1 : 3, shape_ == Shape::sharded ? size_ : 0, [this](const std::string& what) { note(what); }), members(config_, {}),
       numbering([count = 0]() mutable { return Rules::own_session + std::string(8, '-') + std::to_string(1'000'000 + ++count); }),
-      upstream_(clock_, make_settings(config_), make_shell()) {
+      pool(clock_, servers_, config_.mongo.hosts.size(), limits_of(config_)), upstream_(clock_, make_settings(config_), make_shell()) {
   auto& operation = session_settings_.operation;
   operation.hold_timeout = config_.reconnect.hold_timeout;
   operation.replays = config_.replay;
   session_settings_.upgrades = clock_.chance(90);
   if (clock_.chance(50)) servers_.set.rules.takes_no_number = clock_.now() + (clock_.chance(50) ? 0us : clock_.between(0us, 4s));
+  servers_.set.rules.impostors = impostors_;
   if (forgetful_) servers_.set.rules.session_time = 1min;
   if (!forgetful_ && clock_.chance(25)) servers_.set.rules.new_password = clock_.now() + clock_.between(0us, 4s);
   session_settings_.hang_timeout = config_.reconnect.hang_timeout;
@@ -90,8 +99,16 @@ void SimWorld::told_of(std::int64_t term, std::size_t member) {
   told_member_ = member;
 }
 
+/// Before its hello is noted, and whatever connection it came over.
+void SimWorld::recognise(std::size_t member, const wire::MemberHello& hello) {
+  using Asker = proxy::mongo::Members::Asker;
+  const auto process = hello.topology_version->process;
+  if (!members.wants_build(member, process, Asker::user, clock_.now())) return;
+  const bool impostor = impostors_ && servers_.set.at(member).is_impostor();
+  members.note_build(member, process, Asker::user, wire::Build{imitation_ ? "FerretDB" : impostor ? "SecantusDB" : "MongoDB", "7.0.0"});
+}
+
 void SimWorld::learn(std::size_t member, const wire::MemberHello& hello) {
-  if (members.wants_build(member)) members.note_build(member, wire::Build{imitation_ ? "FerretDB" : "MongoDB", "7.0.0"});
   if (hello.type == wire::MemberHello::Type::primary) {
     std::int64_t term = 0;
     for (const char byte : hello.election_id.substr(4)) term = term * 256 + static_cast<unsigned char>(byte);
@@ -105,6 +122,7 @@ void SimWorld::learn(std::size_t member, const wire::MemberHello& hello) {
 void SimWorld::follow_members() {
   const auto& hosts = members.hosts();
   for (auto i = upstream_.settings().endpoints.size(); i < hosts.size(); ++i) {
+    pool.add_member();
     upstream_.machine().add_endpoint(hosts[i], clock_.now());
     clock_.after(0us, [this] { upstream_.perform(); });
   }
@@ -117,6 +135,7 @@ void SimWorld::monitor(std::size_t member, std::optional<wire::TopologyVersion> 
     servers_.hello(member, clock_.now() + config_.reconnect.hang_timeout, [this, member, known, since](const auto& hello, const std::string&) {
       const bool news = !hello || hello->topology_version != known || clock_.now() > since + proxy::mongo::heartbeat_interval;
       if (!news) return monitor(member, known, since);
+      if (hello) recognise(member, *hello);
       if (!hello) {
         members.note_unreachable(member);
         suspect(member);
@@ -136,6 +155,7 @@ void SimWorld::suspect(std::size_t member) {
 void SimWorld::look(SimUpstream::Ask ask, std::size_t endpoint, Time deadline, const SimUpstream::Done& done) {
   servers_.hello(endpoint, deadline, [this, ask, endpoint, done](const auto& hello, const std::string& error) {
     if (!hello) return done(failed(Failure::unreachable, error));
+    recognise(endpoint, *hello);
     auto outcome = members.outcome_of(endpoint, *hello, clock_.now());
     if (outcome.failure != Failure::unreachable) learn(endpoint, *hello);
     if (outcome.failure == Failure::unfit && ask != SimUpstream::Ask::probe) {
@@ -189,59 +209,63 @@ void SimWorld::cancel_wait(std::uint64_t waiter) {
   });
 }
 
-std::shared_ptr<Link> SimWorld::take(std::size_t member, const std::string& login) {
-  for (auto i = idle_.size(); i-- > 0;) {
-    if (idle_[i]->member != member || idle_[i]->login != login) continue;
-    auto link = idle_[i];
-    idle_.erase(idle_.begin() + static_cast<std::ptrdiff_t>(i));
-    if (link->usable()) return link;
-  }
-  return nullptr;
+void SimWorld::leave_grant(const action::Grant& grant) {
+  upstream_.machine().on_grant_unused(grant.slot, clock_.now());
+  clock_.after(0us, [this] { upstream_.perform(); });
 }
 
-void SimWorld::give_back(std::shared_ptr<Link> link) {
-  if (link->usable()) idle_.push_back(std::move(link));
-}
-
-void SimWorld::connect_to(std::size_t member, const std::string& login, Time deadline, Connected then) {
-  if (auto link = take(member, login)) return then(std::move(link), {});
-  const auto limit = std::min(deadline, clock_.now() + config_.reconnect.connection_timeout);
-  clock_.after(clock_.between(200us, 5ms), [this, member, login, limit, then = std::move(then)] {
-    servers_.hello(member, limit, [this, member, login, then](const auto& hello, const std::string& error) {
-      if (!hello || !servers_.completes_login(member)) return then(nullptr, hello ? "connection reset by peer" : error);
-      if (!servers_.takes_login(login)) return then(nullptr, std::string(refused_login));
-      auto link = servers_.open(member, login);
-      links_.push_back(link);
-      then(std::move(link), {});
+/// Connects, says hello and logs in.
+void SimWorld::open(std::size_t member, const std::string& login, Time deadline, Opened then) {
+  clock_.after(clock_.between(200us, 10ms), [this, member, login, deadline, then = std::move(then)] {
+    servers_.hello(member, deadline, [this, member, login, deadline, then](const auto& hello, const std::string& error) {
+      if (!hello) return then(std::nullopt, failed(Failure::unreachable, error));
+      servers_.log_in(member, login, deadline, [hello, then](SimServers::LoggedIn how) {
+        switch (how) {
+          case SimServers::LoggedIn::yes: return then(hello, {});
+          case SimServers::LoggedIn::refused: return then(std::nullopt, failed(Failure::rejected, std::string(refused_login)));
+          case SimServers::LoggedIn::cut: return then(std::nullopt, failed(Failure::unreachable, "connection reset by peer"));
+          case SimServers::LoggedIn::late: return then(std::nullopt, failed(Failure::unreachable, "timed out logging in"));
+        }
+      });
     });
   });
 }
 
-void SimWorld::log_in(const action::Grant& grant, const std::string& login, Time deadline, Connected then) {
-  const auto finish = [this, grant](const Outcome& outcome) {
-    upstream_.machine().on_login_finished(grant.slot, grant.endpoint, outcome, clock_.now());
-    clock_.after(0us, [this] { upstream_.perform(); });
-  };
-  if (auto link = members.is_deposed(grant.endpoint) ? nullptr : take(grant.endpoint, login)) {
-    finish({});
-    return then(std::move(link), {});
-  }
-  clock_.after(clock_.between(200us, 10ms), [this, grant, login, deadline, finish, then = std::move(then)] {
-    servers_.hello(grant.endpoint, deadline, [this, grant, login, finish, then](const auto& hello, const std::string& error) {
-      Outcome outcome;
-      if (!hello || !servers_.completes_login(grant.endpoint)) {
-        outcome = failed(Failure::unreachable, hello ? "connection reset by peer" : error);
-      } else if (!servers_.takes_login(login)) {
-        outcome = failed(Failure::rejected, std::string(refused_login));
-      } else if (!members.accepts_writes(*hello)) {
-        outcome = failed(Failure::unfit, "it is no primary any more");
-      }
-      finish(outcome);
-      if (!outcome.ok()) return then(nullptr, outcome.error);
-      auto link = servers_.open(grant.endpoint, login);
-      links_.push_back(link);
-      then(std::move(link), {});
+void SimWorld::connect_to(SimPool::Waiter waiter, std::size_t member, const std::string& login, Time deadline, Connected then) {
+  use(waiter, member, login, deadline, pool.take(waiter, member, login), std::move(then));
+}
+
+void SimWorld::use(SimPool::Waiter waiter, std::size_t member, const std::string& login, Time deadline, SimPool::Turn turn,
+                   Connected then) {
+  if (turn.link) return then(std::move(turn.link), {});
+  if (!turn.place) {
+    if (clock_.now() >= deadline) return then(nullptr, std::string(all_in_use));
+    return pool.wait(waiter, member, login, deadline, [this, waiter, member, login, deadline, then](SimPool::Turn given) {
+      // A client that has gone is told nothing; its command ends as one whose member cannot be reached.
+      if (!given && clock_.now() < deadline) return then(nullptr, "the client has gone");
+      use(waiter, member, login, deadline, given ? std::move(given) : pool.take(waiter, member, login), then);
     });
+  }
+  const auto limit = std::min(deadline, clock_.now() + config_.reconnect.connection_timeout);
+  open(member, login, limit, [this, member, login, then = std::move(then)](const auto& hello, const Outcome& outcome) {
+    if (hello) {
+      recognise(member, *hello);
+      return then(pool.fill(member, login, hello->topology_version->process), {});
+    }
+    pool.give_up(member);
+    then(nullptr, outcome.error);
+  });
+}
+
+void SimWorld::log_in(std::size_t member, const std::string& login, Time deadline, Connected then) {
+  open(member, login, deadline, [this, member, login, then = std::move(then)](const auto& hello, Outcome outcome) {
+    if (hello && !members.accepts_writes(*hello)) outcome = failed(Failure::unfit, "it is no primary any more");
+    if (outcome.ok()) recognise(member, *hello);
+    auto link = outcome.ok() ? pool.fill(member, login, hello->topology_version->process) : nullptr;
+    if (!link) pool.give_up(member);
+    upstream_.machine().on_login(member, outcome, clock_.now());
+    clock_.after(0us, [this] { upstream_.perform(); });
+    then(std::move(link), outcome.error);
   });
 }
 
@@ -270,30 +294,38 @@ void SimWorld::check_member(std::size_t member, Time deadline, std::function<voi
       note("db-" + std::to_string(member) + " is silent");
       upstream_.machine().on_server_silent(member, error, clock_.now());
       upstream_.perform();
-      std::erase_if(idle_, [&](const auto& link) { return link->member == member; });
-      const auto all = links_;
-      for (const auto& each : all) {
-        const auto link = each.lock();
-        if (!link || link->member != member) continue;
-        const auto heard = link->on_end;
-        if (heard) heard("it answers neither a command nor a hello");
-      }
+      pool.fail(member, "it answers neither a command nor a hello");
     }
     then();
   });
 }
 
-void SimWorld::abort_transaction(std::size_t member, const std::string& login, const std::string& body) {
-  connect_to(member, login, clock_.now() + 1s, [this, body](const std::shared_ptr<Link>& link, const std::string&) {
-    if (!link) return;
-    link->on_reply = [this, weak = std::weak_ptr(link)](const std::string&, std::int64_t) {
-      const auto back = weak.lock();
+void SimWorld::ask_member(std::size_t member, const std::string& login, const std::string& body, Time deadline, Heard then,
+                          int tries) {
+  connect_to({pool.next_ticket(), false, SimPool::Book::Room::beyond_limit}, member, login, deadline, [=, this](std::shared_ptr<Link> link, const std::string&) {
+    if (!link) return then(std::nullopt);
+    const auto end = [=, this, held = std::make_shared<std::shared_ptr<Link>>(link)](std::optional<std::string> reply) {
+      auto back = std::exchange(*held, nullptr);
+      if (!back) return;
       back->on_reply = nullptr;
-      give_back(back);
+      back->on_end = nullptr;
+      const bool again = reply && pool.is_logged_out(*back, wire::read_reply(*reply)) && tries > 1;
+      reply ? pool.give_back(std::move(back)) : pool.lose(std::move(back));
+      again ? ask_member(member, login, body, deadline, then, tries - 1) : then(std::move(reply));
     };
-    clock_.after(1s, [link] {});  // the connection lives as long
-    static_cast<void>(link->write(wire::make_message(1, 0, 0, body)));
+    link->on_reply = [end](const std::string& frame, std::int64_t) {
+      wire::Message message;
+      ASSERT_EQ(wire::parse_message(frame, message), wire::FrameError::none);
+      end(std::string(message.body));
+    };
+    link->on_end = [end](const std::string&) { end(std::nullopt); };
+    clock_.at(deadline, [end] { end(std::nullopt); });
+    if (!link->write(wire::make_message(1, 0, 0, body))) end(std::nullopt);
   });
+}
+
+void SimWorld::abort_transaction(std::size_t member, const std::string& login, const std::string& body) {
+  ask_member(member, login, body, clock_.now() + 1s, [](const auto&) {});
 }
 
 // ---- clients ----
@@ -310,9 +342,9 @@ void SimWorld::add_client() {
   options.index = index;
   options.operations = static_cast<int>(5 + clock_.pick(30));
   options.numbers = clock_.chance(60);
-  options.of_set = shape_ != Shape::standalone && !forgetful_;
+  options.of_set = shape_ != Shape::standalone && !forgetful_ && !impostors_;
   options.of_mongos = servers_.sharded();
-  options.of_imitation = imitation_;
+  options.of_imitation = imitation_ || impostors_;
   options.log_in = [this, index] {
     pairs_[index].session->log_in(true);
     return clock_.chance(90);

@@ -14,6 +14,7 @@
 #include "proxy/mongo/numbering.hpp"
 #include "proxy/mongo/places.hpp"
 #include "tests/simulation/mongo/sim_client.hpp"
+#include "tests/simulation/mongo/sim_pool.hpp"
 #include "tests/simulation/mongo/sim_servers.hpp"
 #include "tests/simulation/mongo/sim_session.hpp"
 #include "tests/simulation/sim_upstream.hpp"
@@ -32,7 +33,7 @@ class SimWorld {
 
   struct Totals {
     long acknowledged = 0, unknown = 0, never_ran = 0, transactions = 0, reads = 0, losses = 0, repeated = 0, elections = 0,
-         rolled_back = 0, answered_by_parts = 0, upgraded = 0, logins = 0;
+         rolled_back = 0, answered_by_parts = 0, upgraded = 0, logins = 0, waits = 0, logouts = 0;
   };
   [[nodiscard]] const Totals& totals() const { return totals_; }
 
@@ -42,14 +43,14 @@ class SimWorld {
   void enter(std::uint64_t waiter, Time deadline);
   void cancel_wait(std::uint64_t waiter);
   [[nodiscard]] std::optional<std::size_t> ready() const { return upstream_.machine().ready(proxy::Wish::primary, clock_.now()); }
-  /// A connection that is idle; none where there is none.
-  [[nodiscard]] std::shared_ptr<Link> take(std::size_t member, const std::string& login);
-  void give_back(std::shared_ptr<Link> link);
+  void leave_grant(const proxy::upstream_action::Grant& grant);
   /// A connection, or none and what was wrong.
   using Connected = std::function<void(std::shared_ptr<Link>, const std::string&)>;
-  void connect_to(std::size_t member, const std::string& login, Time deadline, Connected then);
-  void log_in(const proxy::upstream_action::Grant& grant, const std::string& login, Time deadline, Connected then);
+  void connect_to(SimPool::Waiter waiter, std::size_t member, const std::string& login, Time deadline, Connected then);
+  /// A new connection to the primary, in a place of the pool's.
+  void log_in(std::size_t member, const std::string& login, Time deadline, Connected then);
   static constexpr std::string_view refused_login = "Authentication failed.";
+  static constexpr std::string_view all_in_use = "all connections to its member are in use";
   /// As a server closes a connection.
   void close_client(const SimSession& session);
   void backend_lost();
@@ -57,7 +58,11 @@ class SimWorld {
   void ask_alive(Time deadline, std::function<void(bool alive)> then);
   /// Does a silent member answer a hello? Where it does not, all its connections end.
   void check_member(std::size_t member, Time deadline, std::function<void()> then);
+  /// One command to this member, by `deadline`: the body of its reply, or none where there is none.
+  using Heard = std::function<void(std::optional<std::string> body)>;
+  void ask_member(std::size_t member, const std::string& login, const std::string& body, Time deadline, Heard then, int tries = 2);
   void abort_transaction(std::size_t member, const std::string& login, const std::string& body);
+  void check_killed(std::size_t member, const std::string& session, Time before);
   /// The proxy has heard of a primary of this term.
   void told_of(std::int64_t term, std::size_t member);
   /// What of a reply's age the proxy must have seen.
@@ -76,7 +81,12 @@ class SimWorld {
   [[nodiscard]] static proxy::UpstreamSettings make_settings(const holdfast::config::Connection& config);
   [[nodiscard]] SimUpstream::World make_shell();
   [[nodiscard]] SimSession* waiting(std::uint64_t waiter) const;
+  [[nodiscard]] static SimPool::Book::Limits limits_of(const holdfast::config::Connection& config);
+  using Opened = std::function<void(const std::optional<wire::MemberHello>&, proxy::Outcome)>;
+  void open(std::size_t member, const std::string& login, Time deadline, Opened then);
+  void use(SimPool::Waiter waiter, std::size_t member, const std::string& login, Time deadline, SimPool::Turn turn, Connected then);
   void look(SimUpstream::Ask ask, std::size_t endpoint, Time deadline, const SimUpstream::Done& done);
+  void recognise(std::size_t member, const wire::MemberHello& hello);
   void learn(std::size_t member, const wire::MemberHello& hello);
   void monitor(std::size_t member, std::optional<wire::TopologyVersion> known, Time since);
   void suspect(std::size_t member);
@@ -98,6 +108,8 @@ class SimWorld {
   const std::size_t size_;  // of what the proxy can connect to
   const bool forgetful_;  // the servers keep sessions for a minute only, and there is no primary for longer than that
   const bool imitation_;  // mongos that are not known to know writes again
+  const bool impostors_;  // a member of the set has something else in its place once it has died. Not by the dice, so that other seeds stay
+  const bool made_anew_;  // the users, once. Nor is that
   const holdfast::config::Connection config_;
   SimServers servers_;
   Ledger ledger_;
@@ -109,14 +121,13 @@ class SimWorld {
   std::set<std::string> own_sessions;  // that have a write under way
   bool knows_refusal = false;  // of the collection "c"
   long upgraded = 0;           // writes
+  SimPool pool;
 
  private:
   SimUpstream upstream_;
   SessionSettings session_settings_;
   std::vector<Pair> pairs_;
   std::vector<std::unique_ptr<SimSession>> left_;  // by their clients
-  std::vector<std::shared_ptr<Link>> idle_;
-  std::vector<std::weak_ptr<Link>> links_;
   std::uint64_t last_waiter_ = 0, last_question_ = 0;
   std::map<std::uint64_t, std::function<void(bool alive)>> questions_;  // whether the primary lives
   std::int64_t told_term_ = 0;

@@ -23,6 +23,8 @@ TEST(MongoSimulation, keeps_its_promises_with_every_seed) {
     totals.rolled_back += one.rolled_back;
     totals.upgraded += one.upgraded;
     totals.logins += one.logins;
+    totals.waits += one.waits;
+    totals.logouts += one.logouts;
   });
   if (HasFailure()) return;
   const auto& [count, first, program] = seeds();
@@ -30,7 +32,9 @@ TEST(MongoSimulation, keeps_its_promises_with_every_seed) {
             << totals.acknowledged << " marks acknowledged, " << totals.rolled_back << " of them rolled back, " << totals.never_ran
             << " never ran, " << totals.unknown << " unknown, " << totals.transactions << " transactions, " << totals.reads << " reads, "
             << totals.repeated << " requests sent again, " << totals.answered_by_parts << " batches answered by parts, " << totals.upgraded
-            << " writes given a number, " << totals.logins << " times logged in again\n";
+            << " writes given a number, " << totals.logins << " times logged in again, " << totals.logouts
+            << " answers over connections that were logged out, "
+            << totals.waits << " waits for a connection of the pool's\n";
   if (count < 100) return;
   // A simulation in which nothing happens proves nothing.
   EXPECT_GT(totals.losses, static_cast<long>(count));
@@ -42,6 +46,8 @@ TEST(MongoSimulation, keeps_its_promises_with_every_seed) {
   EXPECT_GT(totals.rolled_back, 0);
   EXPECT_GT(totals.upgraded, static_cast<long>(count));
   EXPECT_GT(totals.logins, 0);
+  EXPECT_GT(totals.logouts, 0);
+  EXPECT_GT(totals.waits, static_cast<long>(count));
   EXPECT_GT(totals.answered_by_parts, 0);
 }
 

@@ -28,7 +28,8 @@ class Settings:
         self.auth = False
         self.tls = None
         self.own_verifier = True
-        self.product = "MongoDB"
+        self.product = "MongoDB"  # or one for each member
+        self.build_info_auth = None
         self.broken_replies = 0
         for name, value in more.items():
             if not hasattr(self, name):

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import ssl
 import struct
 
 from bson import Timestamp
@@ -43,7 +44,7 @@ class Connection:
                 header, head, body = await wire.read_message(self.reader)
                 await self.member.gate.wait()
                 await self._answer(wire.parse(header, head, body))
-        except (asyncio.IncompleteReadError, ConnectionError, wire.BadMessage, DropConnection):
+        except (asyncio.IncompleteReadError, ConnectionError, ssl.SSLError, wire.BadMessage, DropConnection):
             pass
         except asyncio.CancelledError:
             # The process died: nobody is left who would want to know.

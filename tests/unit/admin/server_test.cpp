@@ -334,7 +334,7 @@ class ImpatientAdminServer : public AdminServer {
   ImpatientAdminServer() : AdminServer(local(), limits()) {}
   static Limits limits() {
     Limits limits;
-    limits.request_timeout = 100ms;
+    limits.request_timeout = 400ms;
     limits.idle_timeout = 300ms;
     limits.clients_max = 8;
     return limits;

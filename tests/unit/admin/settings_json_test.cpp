@@ -58,6 +58,28 @@ TEST(AdminSettings, are_shown_in_the_words_of_the_file) {
   EXPECT_EQ(all.at("connections").at("stock").at("reconnect").at("retry_delay"), "100ms");
 }
 
+TEST(AdminSettings, of_one_type_of_connection_only_are_shown_for_that_type) {
+  auto config = two();
+  auto& stock = config.connections[1];
+  stock.type = config::ConnectionType::mongodb;
+  stock.pool_max = 7;
+  stock.upgrade_writes = false;
+  const auto all = shown(config, config);
+  const auto& postgres = all.at("connections").at("orders").as_object();
+  const auto& mongodb = all.at("connections").at("stock").as_object();
+  EXPECT_EQ(mongodb.at("face"), "auto");
+  EXPECT_EQ(mongodb.at("pool"), "shared");
+  EXPECT_EQ(mongodb.at("pool_max"), 7);
+  EXPECT_EQ(mongodb.at("pool_idle_timeout"), "10m");
+  EXPECT_EQ(mongodb.at("upgrade_writes"), false);
+  for (const auto* key : {"face", "pool", "pool_max", "pool_idle_timeout", "upgrade_writes"}) EXPECT_FALSE(postgres.contains(key)) << key;
+  for (const auto* key : {"databases", "keep_passwords", "replay_limit", "replay_time_limit", "exactly_once", "lost_state", "unknown_outcome_code",
+                          "read_only_functions", "message_buffer", "ignore_startup_parameters", "server_lifetime"}) {
+    EXPECT_TRUE(postgres.contains(key)) << key;
+    EXPECT_FALSE(mongodb.contains(key)) << key;
+  }
+}
+
 TEST(AdminSettings, say_where_each_value_comes_from) {
   auto file = two();
   file.origins = {{"reconnect.max_retries", "file:3"}, {"health.interval", "environment HOLDFAST_HEALTH_INTERVAL"},

@@ -186,7 +186,7 @@ TEST(ConnectionKeys, an_id_holds_letters_digits_and_a_few_marks) {
 
 TEST(ConnectionKeys, of_mongodb_are_known_there) {
   const auto config = good(mongodb("    face: mongos\n    upgrade_writes: off\n    pool: session\n    pool_max: 5\n    pool_idle_timeout: 1m\n"
-                                   "    replay: off\n    replay_time_limit: 5s\n"));
+                                   "    replay: off\n"));
   const auto& connection = config.connections[0];
   EXPECT_EQ(connection.type, ConnectionType::mongodb);
   EXPECT_EQ(connection.face, MongoFace::mongos);
@@ -195,7 +195,6 @@ TEST(ConnectionKeys, of_mongodb_are_known_there) {
   EXPECT_EQ(connection.pool_max, 5U);
   EXPECT_EQ(connection.pool_idle_timeout, 1min);
   EXPECT_FALSE(connection.replay);
-  EXPECT_EQ(connection.replay_time_limit, 5s);
   const auto defaults = good(mongodb("")).connections[0];
   EXPECT_EQ(defaults.face, MongoFace::automatic);
   EXPECT_TRUE(defaults.upgrade_writes);
@@ -238,9 +237,66 @@ TEST(ConnectionKeys, exactly_once_needs_replay) {
   EXPECT_NE(found[0].find("replay: on"), std::string::npos) << found[0];
 }
 
-TEST(ConnectionKeys, of_postgres_only_are_unknown_to_mongodb) {
-  for (const char* line : {"replay_limit: 1MiB", "exactly_once: off", "lost_state: error", "message_buffer: 64KiB"}) {
-    EXPECT_EQ(mistakes(mongodb("    " + std::string(line) + "\n")).size(), 1U) << line;
+const std::vector<std::string> postgres_only{"keep_passwords: on", "ignore_startup_parameters: [a]", "replay_limit: 1MiB", "replay_time_limit: 5s",
+                                             "exactly_once: off", "lost_state: error", "unknown_outcome_code: \"08007\"",
+                                             "read_only_functions: [f]", "message_buffer: 64KiB", "server_lifetime: 1h"};
+
+std::string key_of(const std::string& line) { return line.substr(0, line.find(':')); }
+
+TEST(ConnectionKeys, of_postgres_only_are_refused_for_mongodb_at_their_line) {
+  for (const auto& line : postgres_only) {
+    EXPECT_EQ(mistakes(mongodb("    " + line + "\n")),
+              std::vector<std::string>{"6:" + std::to_string(line.find(' ') + 6) + ": connections.m." + key_of(line) + ": is not served for mongodb"});
+  }
+  EXPECT_EQ(mistakes(mongodb("    databases: [a]\n")),
+            std::vector<std::string>{"6:16: connections.m.databases: is not served for mongodb: give the users rights in the server instead"});
+}
+
+TEST(ConnectionKeys, of_mongodb_only_are_refused_for_postgres_at_their_line) {
+  for (const std::string line : {"face: auto", "pool: shared", "pool_max: 5", "pool_idle_timeout: 1m", "upgrade_writes: on"}) {
+    EXPECT_EQ(mistakes(one_connection("    " + line + "\n")),
+              std::vector<std::string>{"6:" + std::to_string(line.find(' ') + 6) + ": connections.orders." + key_of(line) + ": is not served for postgres"});
+  }
+}
+
+TEST(ConnectionKeys, of_the_other_type_are_refused_from_a_flag_too) {
+  EXPECT_EQ(mistakes(mongodb(""), {}, {"connections.m.keep_passwords=on"}),
+            std::vector<std::string>{"--set connections.m.keep_passwords: connections.m.keep_passwords: is not served for mongodb"});
+  EXPECT_EQ(mistakes(one_connection(), {}, {"connections.orders.pool=shared"}),
+            std::vector<std::string>{"--set connections.orders.pool: connections.orders.pool: is not served for postgres"});
+}
+
+TEST(ConnectionKeys, a_type_that_is_none_is_one_mistake_whatever_else_stands_there) {
+  for (const std::string of : {"postgres://app:pw@db/x, databases: [x]", "mongodb://app:pw@db/x, face: mongos"}) {
+    const auto comma = of.find(',');
+    const auto rest = "listen: \"127.0.0.1:1\", upstream: \"" + of.substr(0, comma) + "\"" + of.substr(comma) + "}\n";
+    EXPECT_EQ(mistakes("connections:\n  - {id: a, type: mongo, " + rest),
+              std::vector<std::string>{"2:19: connections.a.type: must be one of postgres, mongodb"});
+    EXPECT_EQ(mistakes("connections:\n  - {id: a, " + rest), std::vector<std::string>{"2:5: connections.a: needs a type: postgres or mongodb"});
+  }
+}
+
+TEST(ConnectionKeys, an_upstream_of_no_kind_under_a_type_that_is_none_is_told_of_all_kinds) {
+  EXPECT_EQ(mistakes("connections:\n  - {id: a, type: mongo, listen: \"127.0.0.1:1\", upstream: \"127.0.0.1:27017\", face: mongos, databases: []}\n"),
+            (std::vector<std::string>{"2:19: connections.a.type: must be one of postgres, mongodb",
+                                      "2:59: connections.a.upstream: an upstream begins with postgres://, postgresql://, mongodb:// or mongodb+srv://"}));
+}
+
+TEST(ConnectionKeys, an_at_sign_that_libpq_takes_for_a_part_of_host_or_database_is_a_warning) {
+  const auto warnings = [](const std::string& uri) {
+    const Folder folder;
+    const auto loaded = load_text(folder, one_connection("", uri));
+    EXPECT_TRUE(loaded.ok()) << uri << all_lines(loaded);
+    std::string text;
+    for (const auto& warning : loaded.warnings) text += warning.message + "\n";
+    return text;
+  };
+  for (const char* uri : {"postgres://user:p@ss/w0rd@host/db", "postgres://user:p@ss@host/db", "postgres://user:12/34@host"}) {
+    EXPECT_EQ(warnings(uri), "connections.orders.upstream: an @ stands behind the login, in the name of a host or of the database: in a user or "
+                             "password it must be written %40, and / %2F\n") << uri;
+  }
+  for (const char* uri : {"postgres://user:p%40s@host/db", "postgres://user:p?q@host/a%40b", "postgres://host/db?application_name=a@b"}) {
+    EXPECT_EQ(warnings(uri), "") << uri;
   }
 }
 

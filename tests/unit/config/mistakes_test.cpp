@@ -53,6 +53,50 @@ TEST(Mistakes, an_id_or_an_address_that_stands_twice_is_told_at_the_second) {
             (Lines{"5:13: orders: 127.0.0.1:6432 is listened on twice"}));
 }
 
+std::string listening(const std::string& first, const std::string& second) {
+  return "connections:\n  - {id: a, type: postgres, upstream: \"postgres://db\", listen: \"" + first +
+         "\"}\n  - {id: b, type: postgres, upstream: \"postgres://db\", listen: \"" + second + "\"}\n";
+}
+
+TEST(Mistakes, an_address_that_another_one_covers_is_told_at_the_second) {
+  const std::pair<const char*, const char*> covered[] = {{"*:1", "127.0.0.1:1"},         {"10.0.0.1:1", "*:1"}, {"0.0.0.0:1", "*:1"}, {"localhost:1", "127.0.0.1:1"},
+                                                         {"[::]:1", "[::1]:1"},          {"[fe80::2]:1", "[::]:1"}, {"[::1]:1", "[0::1]:1"}, {"0.0.0.0:1", "localhost:1"}};
+  for (const auto& [first, second] : covered) {
+    EXPECT_EQ(mistakes(listening(first, second)),
+              Lines{"3:64: b: " + std::string(second) + " cannot be listened on beside " + first});
+  }
+  EXPECT_EQ(mistakes("admin: {listen: 127.0.0.1:6432}\nconnections:\n  - {id: a, type: postgres, upstream: \"postgres://db\", listen: \"*:6432\"}\n"),
+            Lines{"3:64: a: *:6432 cannot be listened on beside 127.0.0.1:6432"});
+}
+
+TEST(Mistakes, addresses_that_can_be_had_side_by_side_are_none) {
+  const std::pair<const char*, const char*> apart[] = {{"*:1", "127.0.0.1:2"}, {"127.0.0.1:1", "127.0.0.2:1"}, {"*:0", "127.0.0.1:0"}, {"*:1", "[::1]:1"},
+                                                       {"*:1", "unix:/run/s"}, {"127.0.0.1:1", "[::1]:1"}};
+  for (const auto& [first, second] : apart) EXPECT_EQ(mistakes(listening(first, second)), Lines{}) << first << ' ' << second;
+}
+
+// Sockets handed over by systemd may be of IPv6 alone, and so may all of a machine: what the kernel will say is not known here.
+TEST(Mistakes, all_of_ipv6_beside_an_address_of_ipv4_is_a_warning) {
+  const std::pair<const char*, const char*> both[] = {{"[::]:1", "*:1"}, {"127.0.0.1:1", "[::]:1"}};
+  for (const auto& [first, second] : both) {
+    const Folder folder;
+    const auto loaded = load_text(folder, listening(first, second));
+    EXPECT_TRUE(loaded.ok()) << all_lines(loaded);
+    ASSERT_EQ(loaded.warnings.size(), 1U);
+    EXPECT_EQ(loaded.warnings[0].message, "b: " + std::string(second) + " can be listened on beside " + first +
+                                              " only where IPv6 sockets take no IPv4 (net.ipv6.bindv6only)");
+  }
+}
+
+TEST(Mistakes, text_between_braces_that_needs_quotes_is_told_so) {
+  const std::string hint = " (text with ? , or # between braces needs quotes)";
+  const std::string start = "connections:\n  - {id: a, type: mongodb, listen: \"127.0.0.1:1\", upstream: mongodb://";
+  EXPECT_EQ(mistakes(start + "a:1/?replicaSet=x}\n"), Lines{"2:75: unknown token" + hint});
+  EXPECT_EQ(mistakes(start + "a:1/ #x}\n"), Lines{"3:1: end of map flow not found" + hint});
+  EXPECT_EQ(mistakes(start + "u:p,w@a:1/}\n").back(), "2:75: no key of connections.a" + hint) << "a piece of a password is not shown";
+  EXPECT_EQ(mistakes("a: %b\n"), Lines{"1:4: unknown token"}) << "no braces";
+}
+
 TEST(Mistakes, what_a_connection_needs_is_told_for_each_thing_that_is_missing) {
   EXPECT_EQ(mistakes("connections:\n  - {}\n").size(), 4U);
   EXPECT_EQ(mistakes("connections:\n  - {id: a, type: postgres, listen: \"127.0.0.1:1\"}\n").size(), 1U);

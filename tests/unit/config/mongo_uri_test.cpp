@@ -99,5 +99,23 @@ TEST(MongoUri, what_is_none_is_refused_without_its_password) {
   }
 }
 
+// Else a piece of the password would be taken for a host, and looked up in DNS and shown.
+TEST(MongoUri, a_login_with_a_character_that_must_be_encoded_is_told_so_without_any_of_it) {
+  for (const char* text : {"mongodb://user:p/ss@a:27017/", "mongodb://user:p?ss@a:27017/", "mongodb://user:p@ss/w0rd@host", "mongodb://user:12/34@a",
+                           "mongodb://user:p@ss/w0rd@host/db?tls=true", "mongodb://user:12?ss=x@host/", "mongodb://us/er:p@a", "mongodb+srv://user:p/ss@a.b.c/",
+                           "mongodb+srv://user:p@a.b.c/d@host", "mongodb://user:p@s?tls=true&w0rd@host", "mongodb://user:p?a%zz@host"}) {
+    EXPECT_EQ(error_of(text), "the user or password holds a character that must be percent-encoded (/ is %2F, ? is %3F, @ is %40, : is %3A)") << text;
+  }
+}
+
+// As PyMongo takes them.
+TEST(MongoUri, an_at_sign_in_the_value_of_an_option_is_part_of_it) {
+  const auto uri = good("mongodb://app:x@db/shop?appName=a@b&tlsCAFile=/run/ca@2.pem;retryWrites=true");
+  EXPECT_EQ(uri.application_name, "a@b");
+  EXPECT_EQ(uri.tls_ca_file, "/run/ca@2.pem");
+  EXPECT_EQ(good("mongodb://db?appName=a@b").user, "");
+  EXPECT_EQ(error_of("mongodb://db:x/?appName=a@b"), "a port in a URI must be a number from 1 to 65535");
+}
+
 }  // namespace
 }  // namespace holdfast::config

@@ -75,5 +75,18 @@ TEST(PostgresUriValues, a_refusal_never_quotes_the_password) {
   }
 }
 
+// What libpq takes stays: its rules say where a login ends.
+TEST(PostgresUriValues, a_login_with_a_character_that_must_be_encoded_is_told_so_without_any_of_it) {
+  for (const char* uri : {"postgres://user:p/ss@a:5432/db", "postgres://user:p@s:s/w0rd@host", "postgres://user:p@ss?x=y@host", "postgres://user:p@s?s@host/db",
+                          "postgres://app:p@q:r@db/orders"}) {
+    std::string error;
+    EXPECT_FALSE(parse_postgres_uri(uri, error)) << uri;
+    EXPECT_EQ(error, "the user or password holds a character that must be percent-encoded (/ is %2F, ? is %3F, @ is %40, : is %3A)") << uri;
+  }
+  std::string error;
+  EXPECT_FALSE(parse_postgres_uri("postgres://app@db:x/orders?application_name=a@b", error));
+  EXPECT_EQ(error, "a port in a URI must be a number from 1 to 65535");
+}
+
 }  // namespace
 }  // namespace holdfast::config

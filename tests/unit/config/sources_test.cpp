@@ -146,6 +146,12 @@ TEST(Sources, upstream_alone_is_one_connection_with_the_usual_addresses) {
   EXPECT_EQ(mongodb.config.connections[0].listen[0].to_string(), "127.0.0.1:27018");
 }
 
+TEST(Sources, an_upstream_of_no_kind_is_told_of_where_it_was_said_and_not_of_one_kind) {
+  const std::string told = "an upstream begins with postgres://, postgresql://, mongodb:// or mongodb+srv://";
+  EXPECT_EQ(all_lines(load_upstream("127.0.0.1:27017")), "--upstream: " + told + "\n");
+  EXPECT_EQ(all_lines(load(sources_of({{"HOLDFAST_UPSTREAM", "mongo://app:secret@db"}}))), "environment HOLDFAST_UPSTREAM: " + told + "\n");
+}
+
 TEST(Sources, without_a_file_the_variables_describe_the_connection) {
   const Folder folder;
   const auto loaded = load(sources_of({{"HOLDFAST_UPSTREAM", "postgres://app@db/orders"},

@@ -218,6 +218,16 @@ TEST(MongoCommand, an_abort_names_the_transaction_of_the_statement) {
   EXPECT_FALSE(find(abort, "autocommit")->truth());
 }
 
+TEST(MongoCommand, an_abort_declares_the_version_that_its_transaction_was_begun_with) {
+  Writer writer;
+  writer.text("find", "c").document("lsid", session_id()).int64("txnNumber", 3).boolean("autocommit", false).text("apiVersion", "1");
+  const auto abort = body_of_abort(writer.boolean("apiStrict", true).boolean("apiDeprecationErrors", false).text("$db", "app").finish());
+  EXPECT_EQ(find(abort, "apiVersion")->bytes, "1");
+  EXPECT_TRUE(find(abort, "apiStrict")->truth());
+  EXPECT_TRUE(find(abort, "apiDeprecationErrors"));
+  EXPECT_FALSE(find(body_of_abort(write_body("insert", "documents", {named("a")})), "apiVersion"));
+}
+
 TEST(MongoCommand, a_body_that_breaks_off_is_never_one_to_repeat) {
   const auto body = write_body("insert", "documents", {named("a")});
   for (std::size_t size = 0; size < body.size(); ++size) {

@@ -102,6 +102,24 @@ TEST(MongoFrame, a_length_is_compared_with_its_limits_before_anything_else) {
   }
 }
 
+TEST(MongoFrame, that_arrives_says_how_much_of_it_is_wanted) {
+  const auto frame = make_message(1, 0, 0, body());
+  for (std::size_t size = 0; size <= frame.size(); ++size) {
+    const auto arrival = arrival_of(std::string_view(frame).substr(0, size));
+    EXPECT_EQ(arrival.error, FrameError::none);
+    EXPECT_EQ(arrival.wanted, size < header_size ? header_size : frame.size()) << size;
+    EXPECT_EQ(arrival.whole, size == frame.size()) << size;
+  }
+  EXPECT_EQ(arrival_of(frame + frame).wanted, frame.size());
+  EXPECT_TRUE(arrival_of(frame + "more").whole);
+  auto packed = frame;
+  std::memcpy(packed.data() + 12, &opcode::compressed, 4);
+  EXPECT_EQ(arrival_of(packed).error, FrameError::compressed);
+  EXPECT_TRUE(arrival_of(packed).whole);
+  EXPECT_FALSE(arrival_of(std::string(header_size, '\0')).whole);
+  EXPECT_EQ(arrival_of(std::string(header_size, '\0')).error, FrameError::bad_length);
+}
+
 TEST(MongoFrame, legacy_and_unknown_opcodes_end_the_connection_and_so_does_compression) {
   for (const std::int32_t code : {0, 2, 1000, 2001, 2002, 2005, 2006, 2007, 2010, 2014, -1}) {
     auto frame = make_message(1, 0, 0, body());

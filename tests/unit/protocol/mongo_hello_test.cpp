@@ -119,7 +119,7 @@ TEST(MongoHello, the_standalone_face_is_a_standalone_and_hello_is_answered_as_he
 TEST(MongoHello, a_request_is_read) {
   Writer application, driver, client, writer;
   application.text("name", "shop");
-  driver.text("name", "PyMongo");
+  driver.text("name", "PyMongo").text("version", "4.20.1");
   client.document("application", application.finish()).document("driver", driver.finish());
   writer.int32("ismaster", 1).boolean("helloOk", true).text("backpressure", "2").document("client", client.finish());
   writer.document("topologyVersion", version(process, 3)).int32("maxAwaitTimeMS", 10'000);
@@ -128,8 +128,22 @@ TEST(MongoHello, a_request_is_read) {
   EXPECT_TRUE(request.legacy && request.hello_ok && request.backpressure && request.has_metadata);
   EXPECT_EQ(request.application, "shop");
   EXPECT_EQ(request.driver, "PyMongo");
+  EXPECT_EQ(request.driver_version, "4.20.1");
   EXPECT_EQ(request.topology_version, mongos_face().version);
   EXPECT_EQ(request.await_milliseconds, 10'000);
+}
+
+TEST(MongoHello, a_driver_logs_in_again_by_itself_from_the_version_on_that_knows_how) {
+  const std::pair<const char*, const char*> able[] = {
+      {"PyMongo", "4.4.0"}, {"PyMongo|c", "4.20.1"}, {"PyMongo", "4.10"}, {"PyMongo", "5"}, {"PyMongo|Motor", "4.18.0.dev0|3.7.1"},
+      {"nodejs", "5.2.0"}, {"nodejs|mongoose", "6.16.0|8.15.1"}, {"nodejs", "10.0.0-alpha"},
+      {"mongo-java-driver|sync", "5.5.1"}, {"mongo-java-driver|reactive-streams|spring-boot", "5.10.0"}};
+  for (const auto& [name, version] : able) EXPECT_TRUE(logs_in_again(name, version)) << name << ' ' << version;
+  const std::pair<const char*, const char*> unable[] = {
+      {"PyMongo", "4.3.3"}, {"PyMongo", "4.4.0b0"}, {"PyMongo|c", "3.13.0|4.4.0"}, {"PyMongo", ""}, {"PyMongo", "unknown"}, {"PyMongo", "4.99999999999"},
+      {"nodejs|mongoose", "4.11.0|6.5.2"}, {"nodejs", "5.1.9"}, {"nodejs-core", "6.0.0"}, {"mongo-java-driver|legacy", "5.5.0"},
+      {"mongo-java-driver", "4.11.5"}, {"mongo-go-driver", "2.3.0"}, {"mongoose|nodejs", "8.0.0|6.0.0"}, {"", "9.0.0"}};
+  for (const auto& [name, version] : unable) EXPECT_FALSE(logs_in_again(name, version)) << name << ' ' << version;
 }
 
 TEST(MongoHello, awaiting_is_refused_with_the_codes_of_the_server_that_the_face_shows) {

@@ -87,6 +87,17 @@ TEST(MongoReply, ordinary_errors_are_believed) {
   EXPECT_EQ(verdict(command(Kind::write), failure(6)), Verdict::believed) << "without a number nothing can be done about it";
 }
 
+TEST(MongoReply, that_nobody_is_logged_in_is_no_matter_of_rights) {
+  for (const auto* text : {"command find requires authentication", "Command getMore requires authentication"}) {
+    const auto body = failure(13, {}, text);
+    EXPECT_TRUE(wants_login(read_reply(body))) << text;
+  }
+  for (const auto& body : {failure(13, {}, "not authorized on test to execute command { find: \"things\" }"),
+                           failure(59, {}, "command find requires authentication")}) {
+    EXPECT_FALSE(wants_login(read_reply(body)));
+  }
+}
+
 TEST(MongoReply, a_label_or_a_network_code_sends_a_numbered_write_and_a_commit_again) {
   for (const auto& each : {numbered(), command(Kind::commit), command(Kind::abort)}) {
     EXPECT_EQ(verdict(each, failure(262, {"RetryableWriteError"})), Verdict::try_again);

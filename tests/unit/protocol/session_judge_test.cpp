@@ -68,6 +68,8 @@ TEST(SessionJudge, believes_what_calls_nothing_that_touches_the_session) {
         "set local x = 1", "set transaction read only", "select 1; insert into t values (lower('x'))", "call app.proc()",
         "do $$ declare x int; begin perform lower('x'); end $$", "prepare p as select lower($1)",
         "select one.split()", "create index on t (lower(a))", "alter table t add a int", "select json_array(1)",
+        "create temp table t (a int) on commit drop", "create temp table t on commit drop as select lower('x')",
+        "create temp table t (like s including all) on commit drop",
         "declare c cursor for select 1", "explain analyze select count(*) from t", "vacuum t", "drop table t"}) {
     const auto verdict = judge({text});
     EXPECT_TRUE(verdict.restorable) << text << ": " << verdict.what;
@@ -122,6 +124,11 @@ TEST(SessionJudge, refuses_what_touches_or_may_touch_the_session_and_says_why) {
       {"select 1; prepare p as select 1", "unconfirmed_state"},
       {"declare c cursor with hold for select 1", "cursor"},
       {"create temp table t (a int)", "temporary_table"},
+      {"create temp table t (a int) on commit delete rows", "temporary_table"},
+      {"create temp table s (a int); create temp table t (a int) on commit drop", "temporary_table"},
+      {"create temp view v as select 1", "temporary_table"},
+      {"create temp sequence s", "temporary_table"},
+      {"create temp table t on commit drop as select app.sets()", "setting"},
       {"explain analyze create temp table t as select 1", "temporary_table"},
       {"select 1 into temp t", "temporary_table"},
       {"create function pg_temp.f() returns int language sql as 'select 1'", "temporary_table"},

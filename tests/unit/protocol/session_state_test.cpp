@@ -116,6 +116,68 @@ TEST_F(SessionStateTest, the_client_encoding_comes_before_what_is_written_in_it)
   EXPECT_EQ(run("SET client_encoding = 'LATIN1'", "SET"), StateEffect::snapshot_now) << "the text is written in another";
 }
 
+TEST_F(SessionStateTest, what_others_depend_on_comes_first_and_time_limits_last) {
+  for (const char* text : {"SET default_text_search_config = 'mine'", "SET lock_timeout = '1s'", "SET search_path = extra",
+                           "SET dynamic_library_path = '/nowhere'"}) {
+    run(text, "SET");
+  }
+  run("LOAD 'auto_explain'", "LOAD");
+  run("PREPARE p AS SELECT 1", "PREPARE");
+  EXPECT_EQ(items(), (Lines{"SET dynamic_library_path = '/nowhere'", "LOAD 'auto_explain'", "SET search_path = extra",
+                            "SET default_text_search_config = 'mine'", "PREPARE p AS SELECT 1", "SET lock_timeout = '1s'"}));
+}
+
+TEST_F(SessionStateTest, each_library_is_loaded_once_wherever_its_load_stood) {
+  for (int i = 0; i < 3; ++i) run("LOAD 'one'", "LOAD");
+  run("SELECT load('x'); LOAD 'two'; LOAD 'one'", "LOAD");
+  snapshot();
+  EXPECT_EQ(items(), (Lines{"LOAD 'one'", "LOAD 'two'"}));
+}
+
+TEST_F(SessionStateTest, a_setting_that_the_role_may_not_see_stays_until_one_sees_that_it_is_gone) {
+  run("SET dynamic_library_path = '/nowhere'", "SET");
+  snapshot({{"role", "false", "reader"}});
+  EXPECT_EQ(items().front(), "SET dynamic_library_path = '/nowhere'");
+  snapshot({{"role", "true", "none"}});
+  EXPECT_EQ(items(), Lines{"SELECT pg_catalog.set_config($1, $2, false) <role> <none>"});
+}
+
+TEST_F(SessionStateTest, a_custom_setting_of_a_transaction_is_asked_for_once) {
+  EXPECT_EQ(run("SET LOCAL app.tenant = 'x'", "SET", Where::in_transaction), StateEffect::none);
+  EXPECT_TRUE(state.snapshot_wanted());
+  EXPECT_EQ(state.dotted_names(), "{\"app.tenant\"}");
+  snapshot({{"dotted", "app.tenant", ""}});
+  EXPECT_EQ(items(), Lines{"SELECT pg_catalog.set_config($1, $2, false) <app.tenant> <>"});
+  run("SET LOCAL app.tenant = 'y'", "SET", Where::in_transaction);
+  EXPECT_FALSE(state.snapshot_wanted());
+}
+
+TEST_F(SessionStateTest, a_seed_is_one_however_it_is_set) {
+  for (const char* text : {"SET seed = 0.5", "SET SESSION seed TO 0.5", "SELECT 1; SET LOCAL seed TO 0.5",
+                           "SELECT set_config('seed', '0.5', false)"}) {
+    state = SessionState("app");
+    run(text, "SET");
+    snapshot();
+    EXPECT_EQ(reason(), "random_seed") << text;
+  }
+  state = SessionState("app");
+  run("SELECT 1; SET app.seed = 1; SELECT * FROM seed", "SET");
+  snapshot();
+  EXPECT_EQ(reason(), "");
+}
+
+TEST_F(SessionStateTest, functions_are_looked_into_only_where_some_were_called) {
+  run("SET ROLE other", "SET");
+  state.begin_snapshot();
+  EXPECT_EQ(state.snapshot_query().find("pg_proc"), std::string::npos) << "not everybody may read it everywhere";
+  EXPECT_EQ(state.snapshot_parameters().size(), 1U);
+  state.end_snapshot();
+  run("SELECT f()", "SELECT 1");
+  state.begin_snapshot();
+  EXPECT_NE(state.snapshot_query().find("pg_proc"), std::string::npos);
+  EXPECT_EQ(state.snapshot_parameters().size(), 2U);
+}
+
 TEST_F(SessionStateTest, an_execute_leaves_behind_what_it_runs) {
   EXPECT_EQ(run("PREPARE lock AS SELECT pg_advisory_lock(1)", "PREPARE"), StateEffect::none);
   EXPECT_EQ(run("PREPARE become AS SELECT set_config('app.tenant', $1, false)", "PREPARE"), StateEffect::none);
@@ -260,6 +322,22 @@ TEST_F(SessionStateTest, what_no_other_backend_can_have_is_named) {
   EXPECT_EQ(reason(), "cursor");
   snapshot({{"lock", "", ""}});
   EXPECT_EQ(reason(), "advisory_lock");
+}
+
+TEST_F(SessionStateTest, a_temporary_table_that_is_dropped_at_commit_is_lost_with_its_transaction_only) {
+  EXPECT_EQ(run("CREATE TEMP TABLE t (a int) ON COMMIT DROP", "CREATE TABLE", Where::in_transaction), StateEffect::snapshot_when_idle);
+  EXPECT_EQ(reason(), "");
+  const auto ends_with_it = [&](std::string_view text) {
+    run("DISCARD ALL", "DISCARD ALL");
+    run(text, "CREATE TABLE", Where::in_transaction);
+    return reason().empty();
+  };
+  EXPECT_TRUE(ends_with_it("create temporary table t on/**/commit drop as select 1"));
+  EXPECT_FALSE(ends_with_it("create temp table t (a int) on commit delete rows"));
+  EXPECT_FALSE(ends_with_it("create temp table t (a text default 'on commit drop')"));
+  run("DISCARD ALL", "DISCARD ALL");
+  run("CREATE TEMP TABLE t (a int) ON COMMIT DROP", "CREATE TABLE", Where::outside_transaction);
+  EXPECT_EQ(reason(), "temporary_table") << "a pipeline may go on, which only its end tells";
 }
 
 TEST_F(SessionStateTest, what_no_snapshot_sees_lasts_until_discard_all) {

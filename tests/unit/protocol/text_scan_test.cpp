@@ -307,6 +307,20 @@ TEST(TextNames, are_read_as_the_server_folds_them) {
   EXPECT_EQ(channel_name("unlisten *"), std::nullopt);
 }
 
+TEST(TextScan, names_what_a_longer_text_deallocates) {
+  EXPECT_EQ(deallocated_names("SELECT 1; DEALLOCATE Foo; deallocate prepare \"Bar\"; DEALLOCATE ALL; DEALLOCATE PREPARE"),
+            (std::vector<std::string>{"foo", "Bar", "", "prepare"}));
+  EXPECT_EQ(deallocated_names("SELECT 'DEALLOCATE a'; SELECT deallocate FROM t"), std::vector<std::string>{});
+}
+
+TEST(TextScan, finds_a_name_wherever_it_may_be_meant) {
+  for (const char* text : {"EXECUTE s1", "execute S1(1)", "EXECUTE \"s1\"", "DO $$ BEGIN EXECUTE 'EXECUTE s1'; END $$", "SELECT run('EXECUTE s1')"}) {
+    EXPECT_TRUE(names_it(text, "s1")) << text;
+  }
+  EXPECT_FALSE(names_it("EXECUTE s12 -- s1", "s1"));
+  EXPECT_FALSE(names_it("EXECUTE \"S1\"", "s1"));
+}
+
 TEST(TextNames, custom_settings_are_found_wherever_they_may_be_set) {
   using Names = std::vector<std::string>;
   EXPECT_EQ(dotted_settings("set App.Tenant = 1"), Names{"app.tenant"});

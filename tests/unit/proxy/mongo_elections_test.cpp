@@ -76,8 +76,8 @@ TEST(MongoMembers, a_numbered_write_of_one_that_was_replaced_is_asked_for_again_
   Members members(config_with(2), {});
   static_cast<void>(members.note(0, primary_of("000000000002")));
   static_cast<void>(members.note(1, hello(Type::secondary)));
-  members.note_build(0, wire::Build{"MongoDB", "7.0.16"});
-  members.note_build(1, wire::Build{"MongoDB", "7.0.16"});
+  note_product(members, 0, "MongoDB");
+  note_product(members, 1, "MongoDB");
   ASSERT_TRUE(members.deduplicates());
   auto numbered = command_of(wire::CommandKind::write, true);
   numbered.session = "s";

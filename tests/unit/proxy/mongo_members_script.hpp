@@ -29,6 +29,14 @@ inline wire::MemberHello hello(Type type, std::int32_t wire_max = 9, std::string
   return made;
 }
 
+/// A process that a hello of this file's is of, and another one.
+inline const Members::Process first_process = wire::ObjectId{}, other_process = wire::ObjectId{'x'};
+
+/// A user has asked it what it is.
+inline void note_product(Members& members, std::size_t member, std::string product, const Members::Process& process = first_process) {
+  members.note_build(member, process, Members::Asker::user, wire::Build{std::move(product), "7.0.16"});
+}
+
 /// Elected with this id.
 inline wire::MemberHello primary_of(std::string election) {
   auto made = hello(Type::primary);

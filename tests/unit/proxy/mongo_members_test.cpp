@@ -29,10 +29,12 @@ TEST(MongoMembers, the_face_waits_until_all_were_asked_and_is_that_of_a_mongos_f
   EXPECT_EQ(members.face()->kind, wire::FaceKind::mongos);
   EXPECT_EQ(members.face()->wire_max, 17) << "the smallest of all";
   EXPECT_FALSE(members.deduplicates()) << "nobody has said yet what it is";
-  members.note_build(0, wire::Build{"MongoDB", "7.0.16"});
+  note_product(members, 0, "MongoDB");
   EXPECT_FALSE(members.deduplicates());
-  members.note_build(1, std::nullopt);
-  EXPECT_TRUE(members.deduplicates()) << "one that will not say is judged by its hello";
+  members.note_build(1, first_process, Members::Asker::user, std::nullopt);
+  EXPECT_FALSE(members.deduplicates()) << "what it will not say its hello does not say either";
+  note_product(members, 1, "MongoDB");
+  EXPECT_TRUE(members.deduplicates());
 }
 
 TEST(MongoMembers, nothing_is_shown_while_nobody_has_answered) {
@@ -83,13 +85,13 @@ TEST(MongoMembers, a_mongos_is_shown_as_one_and_goes_with_others_of_its_kind_onl
   members.all_asked();
   EXPECT_EQ(members.face()->kind, wire::FaceKind::mongos);
   EXPECT_EQ(members.face()->wire_max, 17);
-  members.note_build(0, wire::Build{"MongoDB", "7.0.16"});
+  note_product(members, 0, "MongoDB");
   EXPECT_FALSE(members.deduplicates()) << "one has not said yet what it is";
   members.note_unreachable(1);
   EXPECT_TRUE(members.deduplicates()) << "it cannot be the one that executes, and says it when it is back";
   static_cast<void>(members.note(1, hello(Type::mongos, 17, "")));
   EXPECT_FALSE(members.deduplicates());
-  members.note_build(1, wire::Build{"MongoDB", "7.0.16"});
+  note_product(members, 1, "MongoDB");
   EXPECT_TRUE(members.deduplicates() && members.is_sharded());
   EXPECT_NE(members.note(1, hello(Type::primary)), "");
   EXPECT_FALSE(members.is_outdated("000000000001") || members.is_outdated("000000000000")) << "each shard counts for itself";
@@ -102,12 +104,12 @@ TEST(MongoMembers, one_member_that_is_no_mongodb_is_enough_to_send_nothing_twice
   EXPECT_EQ(members.capabilities().kind, "");
   static_cast<void>(members.note(0, hello(Type::primary, 21)));
   static_cast<void>(members.note(1, hello(Type::secondary, 21)));
-  EXPECT_TRUE(members.wants_build(0));
-  members.note_build(0, wire::Build{"MongoDB", "7.0.16"});
-  EXPECT_FALSE(members.wants_build(0));
-  members.note_build(1, wire::Build{"MongoDB", "7.0.16"});
+  EXPECT_TRUE(members.wants_build(0, first_process, Members::Asker::user, {}));
+  note_product(members, 0, "MongoDB");
+  EXPECT_FALSE(members.wants_build(0, first_process, Members::Asker::user, {}));
+  note_product(members, 1, "MongoDB");
   EXPECT_TRUE(members.deduplicates());
-  members.note_build(1, wire::Build{"FerretDB", "2.1.0"});
+  note_product(members, 1, "FerretDB");
   EXPECT_FALSE(members.deduplicates());
   const auto shown = members.capabilities();
   EXPECT_EQ(shown.kind, "replica_set");
@@ -118,19 +120,95 @@ TEST(MongoMembers, one_member_that_is_no_mongodb_is_enough_to_send_nothing_twice
   EXPECT_NE(shown.members[1].reason, "");
 }
 
-TEST(MongoMembers, a_new_process_is_asked_what_it_is_and_believed_to_be_what_was_there_until_it_says) {
+TEST(MongoMembers, a_new_process_is_asked_what_it_is_and_is_nothing_that_was_there_before_until_it_says) {
   Members members(config_with(1), {});
+  note_product(members, 0, "MongoDB");
   static_cast<void>(members.note(0, hello(Type::primary, 21)));
-  members.note_build(0, wire::Build{"FerretDB", "2.1.0"});
+  EXPECT_TRUE(members.deduplicates() && members.executes_once(0, first_process));
+  EXPECT_FALSE(members.executes_once(0, other_process)) << "a connection to another process is to another server";
+  EXPECT_TRUE(members.wants_build(0, other_process, Members::Asker::anybody, {}));
   auto next = hello(Type::primary, 21);
-  next.topology_version->process[0] = 'x';
+  next.topology_version->process = *other_process;
   static_cast<void>(members.note(0, next));
-  EXPECT_TRUE(members.wants_build(0));
+  EXPECT_FALSE(members.deduplicates() || members.executes_once(0, first_process) || members.executes_once(0, other_process));
+  EXPECT_EQ(members.capabilities().members[0].reason, "it has not said yet what it is");
+  note_product(members, 0, "SecantusDB", other_process);
   EXPECT_FALSE(members.deduplicates());
-  members.note_build(0, wire::Build{"MongoDB", "7.0.16"});
-  EXPECT_TRUE(members.deduplicates());
+  EXPECT_EQ(members.capabilities().members[0].product, "SecantusDB");
   members.note_unreachable(0);
-  EXPECT_FALSE(members.wants_build(0)) << "its process tells whether it is another";
+  EXPECT_FALSE(members.wants_build(0, other_process, Members::Asker::user, {})) << "its process tells whether it is another";
+}
+
+TEST(MongoMembers, a_process_that_says_what_it_is_before_its_hello_is_noted_is_doubted_at_no_time) {
+  Members members(config_with(1), {});
+  note_product(members, 0, "MongoDB");
+  static_cast<void>(members.note(0, hello(Type::primary, 21)));
+  note_product(members, 0, "MongoDB", other_process);
+  EXPECT_TRUE(members.deduplicates());
+  auto next = hello(Type::primary, 21);
+  next.topology_version->process = *other_process;
+  static_cast<void>(members.note(0, next));
+  EXPECT_TRUE(members.deduplicates() && members.executes_once(0, other_process));
+}
+
+TEST(MongoMembers, what_does_not_tell_its_processes_apart_is_asked_over_each_connection) {
+  Members members(config_with(1), {});
+  auto old = hello(Type::primary, 8);
+  old.topology_version.reset();
+  note_product(members, 0, "MongoDB", std::nullopt);
+  static_cast<void>(members.note(0, old));
+  EXPECT_TRUE(members.deduplicates() && members.executes_once(0, std::nullopt));
+  EXPECT_TRUE(members.wants_build(0, std::nullopt, Members::Asker::user, {}));
+  members.note_build(0, std::nullopt, Members::Asker::anybody, std::nullopt);
+  EXPECT_FALSE(members.deduplicates() || members.executes_once(0, std::nullopt)) << "no MongoDB as old as that refuses";
+  note_product(members, 0, "MongoDB", std::nullopt);
+  members.note_unreachable(0);
+  EXPECT_FALSE(members.executes_once(0, std::nullopt)) << "it may come back as anything";
+}
+
+TEST(MongoMembers, one_that_tells_users_only_is_asked_by_one_and_keeps_nobody_else_from_being_trusted) {
+  using Asker = Members::Asker;
+  for (const auto& reserved : {std::optional<wire::Build>(), std::optional(wire::Build{"", "8.2.0", true})}) {
+    Members members(config_with(2), {});
+    for (const std::size_t member : {0U, 1U}) {
+      members.note_build(member, first_process, Asker::anybody, reserved);
+      static_cast<void>(members.note(member, hello(member == 0 ? Type::primary : Type::secondary, 27)));
+      EXPECT_FALSE(members.wants_build(member, first_process, Asker::anybody, {}));
+      EXPECT_TRUE(members.wants_build(member, first_process, Asker::user, {}));
+    }
+    EXPECT_FALSE(members.deduplicates());
+    EXPECT_EQ(members.capabilities().members[0].reason, "it does not say what it is to those who have not logged in");
+    note_product(members, 0, "MongoDB");
+    members.note_build(0, first_process, Asker::anybody, reserved);
+    EXPECT_TRUE(members.executes_once(0, first_process)) << "what it has told a user it need not tell anybody";
+    EXPECT_TRUE(members.deduplicates()) << "the other one will be asked before it is sent anything";
+    EXPECT_FALSE(members.executes_once(1, first_process));
+    members.note_build(1, first_process, Asker::user, reserved);
+    EXPECT_FALSE(members.deduplicates());
+  }
+}
+
+TEST(MongoMembers, an_imitation_that_anybody_may_ask_is_not_asked_again_and_keeps_all_from_being_trusted) {
+  Members members(config_with(2), {});
+  note_product(members, 0, "MongoDB");
+  members.note_build(1, first_process, Members::Asker::anybody, wire::Build{"", "8.0.0"});
+  static_cast<void>(members.note(0, hello(Type::primary, 25)));
+  static_cast<void>(members.note(1, hello(Type::secondary, 25)));
+  EXPECT_FALSE(members.wants_build(1, first_process, Members::Asker::user, {}));
+  EXPECT_FALSE(members.deduplicates());
+}
+
+TEST(MongoMembers, one_that_does_not_answer_the_question_is_asked_again_after_a_while) {
+  using namespace std::chrono_literals;
+  Members members(config_with(1), {});
+  const Members::Time then{1h};
+  members.note_silence(0, then);
+  static_cast<void>(members.note(0, hello(Type::primary, 21)));
+  EXPECT_FALSE(members.wants_build(0, first_process, Members::Asker::user, then + 59s));
+  EXPECT_FALSE(members.deduplicates() || members.executes_once(0, first_process));
+  EXPECT_TRUE(members.wants_build(0, first_process, Members::Asker::user, then + 60s));
+  note_product(members, 0, "MongoDB");
+  EXPECT_TRUE(members.deduplicates());
 }
 
 TEST(MongoMembers, what_a_hello_means_for_the_upstream) {
@@ -227,10 +305,10 @@ TEST(MongoMembers, the_face_stays_while_none_of_the_new_hosts_has_answered) {
 TEST(MongoMembers, a_mongos_that_dns_names_no_more_still_says_that_nothing_may_be_sent_twice) {
   auto members = of_dns(1);
   static_cast<void>(members.note(0, hello(Type::mongos, 9, "")));
-  members.note_build(0, wire::Build{"FerretDB", "2"});
+  note_product(members, 0, "FerretDB");
   members.follow_dns({{"h1", 27017}});
   static_cast<void>(members.note(1, hello(Type::mongos, 9, "")));
-  members.note_build(1, wire::Build{"MongoDB", "7.0.16"});
+  note_product(members, 1, "MongoDB");
   EXPECT_FALSE(members.deduplicates());
 }
 

@@ -90,7 +90,8 @@ TEST(MongoOperationBatch, a_part_that_is_lost_or_refused_or_interrupted_is_sent_
       [](Script& script) { script.reply(10107); },
       [](Script& script) { script.reply(11602); },
       [](Script& script) { script.reply_with(answer(0, {{0, 11602}})); },
-      [](Script& script) { script.reply_with(answer(2), Machine::Replier::replaced); }};
+      [](Script& script) { script.reply_with(answer(2), Machine::Replier::replaced); },
+      [](Script& script) { script.reply_with(reply_body(13), Machine::Replier::logged_out); }};
   for (const auto& loss : losses) {
     BatchScript script(Batch("insert", 4));
     script.member().lost().member().reply_with(answer(3)).reply_with(answer(2));

@@ -5,8 +5,9 @@
 namespace holdfast::proxy::mongo {
 namespace {
 
-enum class Event { believed, refused_by_member, interrupted, lost, unsent, no_member };
-constexpr Event events[] = {Event::believed, Event::refused_by_member, Event::interrupted, Event::lost, Event::unsent, Event::no_member};
+enum class Event { believed, refused_by_member, logged_out, interrupted, lost, unsent, no_member };
+constexpr Event events[] = {Event::believed, Event::refused_by_member, Event::logged_out, Event::interrupted,
+                            Event::lost, Event::unsent, Event::no_member};
 
 bool exactly_once_is_in_danger(const wire::Command& command, bool deduplicates) {
   switch (command.kind) {
@@ -40,6 +41,7 @@ void run(const wire::Command& command, bool deduplicates, const std::vector<Even
     switch (event) {
       case Event::believed: script.reply(0); break;
       case Event::refused_by_member: script.reply(10107); break;
+      case Event::logged_out: script.reply_with(reply_body(13), Machine::Replier::logged_out); break;
       case Event::interrupted: script.reply(11602); may_have_run = true; break;
       case Event::lost: script.lost(); may_have_run = true; break;
       case Event::unsent: script.unsent(); break;

@@ -5,7 +5,6 @@ namespace holdfast::proxy::mongo {
 namespace {
 
 using Labels = std::vector<std::string>;
-const Labels transient{"TransientTransactionError"};
 
 std::string write_reply(int n, const std::vector<int>& errors, int concern = 0) {
   wire::Writer writer, list, inner;
@@ -44,6 +43,23 @@ TEST(MongoOperation, row_2_a_client_that_knows_backpressure_is_told_to_come_agai
   EXPECT_EQ(script.labels(), (Labels{"SystemOverloadedError", "RetryableError", "NoWritesPerformed"}));
 }
 
+TEST(MongoOperation, row_2_what_an_open_breaker_refuses_has_not_run_out_of_its_time) {
+  auto command = command_of(Kind::read);
+  command.time_limit = 200;
+  Script script(command);
+  EXPECT_EQ(script.start().refused(RefusalReason::breaker_open).code(), 133);
+}
+
+TEST(MongoOperation, says_of_its_answer_that_the_outcome_is_unknown) {
+  const auto answers_unknown = [](Script& script) { return std::get<operation_step::Answer>(script.step).unknown; };
+  Script write(command_of(Kind::other));
+  write.start().member().lost();
+  EXPECT_TRUE(answers_unknown(write));
+  Script held(command_of(Kind::other));
+  held.start().refused();
+  EXPECT_FALSE(answers_unknown(held));
+}
+
 TEST(MongoOperation, row_2_max_time_ends_the_wait_with_50) {
   auto command = command_of(Kind::read);
   command.time_limit = 200;
@@ -51,12 +67,6 @@ TEST(MongoOperation, row_2_max_time_ends_the_wait_with_50) {
   script.start();
   EXPECT_EQ(std::get<operation_step::Select>(script.step).deadline, script.now + 200ms);
   EXPECT_EQ(script.refused().code(), 50);
-}
-
-TEST(MongoOperation, row_2_in_a_transaction_it_is_251_and_the_whole_transaction_runs_again) {
-  Script script(in_transaction(Kind::write, true));
-  EXPECT_EQ(script.start().refused().code(), 251);
-  EXPECT_EQ(script.labels(), transient);
 }
 
 TEST(MongoOperation, row_3_a_read_is_sent_again_with_what_is_left_of_its_time) {
@@ -121,6 +131,26 @@ TEST(MongoOperation, row_4_nothing_is_sent_again_to_a_server_that_does_not_dedup
   Script script(numbered_write(), {}, settings);
   EXPECT_EQ(script.start().member().lost().code(), 6);
   EXPECT_NE(script.message().find("outcome unknown"), std::string::npos);
+}
+
+TEST(MongoOperation, row_4_nothing_is_sent_again_to_another_server_that_stands_there_by_then) {
+  Script write(numbered_write());
+  EXPECT_TRUE(write.start().member().lost().asks_first());
+  EXPECT_EQ(write.forgetful_member().code(), 6);
+  EXPECT_NE(write.message().find("outcome unknown"), std::string::npos);
+  EXPECT_EQ(write.machine.sends(), 1U);
+  Script other_way(numbered_write());
+  EXPECT_EQ(other_way.start().forgetful_member().lost().code(), 6) << "that the first one remembers it, the second would not know";
+  Script unsent(numbered_write());
+  EXPECT_TRUE(unsent.start().member().unsent().selects());
+  EXPECT_TRUE(unsent.forgetful_member().sends()) << "nobody can have executed it";
+  EXPECT_TRUE(unsent.reply(0).forwards());
+  Script refused(numbered_write());
+  EXPECT_TRUE(refused.start().member().reply(10107).selects());
+  EXPECT_TRUE(refused.forgetful_member().reply(0).forwards());
+  Script read(command_of(Kind::read));
+  EXPECT_TRUE(read.start().member().lost().selects());
+  EXPECT_TRUE(read.forgetful_member().sends());
 }
 
 TEST(MongoOperation, row_4_a_shard_that_was_lost_is_told_where_nothing_is_sent_again) {
@@ -251,6 +281,29 @@ TEST(MongoOperation, row_7_a_cursor_is_asked_where_it_is_open_and_anew_where_the
   EXPECT_TRUE(script.member().reply(0).forwards());
 }
 
+TEST(MongoOperation, row_13_what_came_over_a_connection_that_was_logged_out_is_sent_once_more_over_another) {
+  const auto out = [](Script& script) -> Script& { return script.reply_with(reply_body(13), Machine::Replier::logged_out); };
+  for (const auto kind : {Kind::read, Kind::write, Kind::other, Kind::sessions}) {
+    Script script(command_of(kind));
+    EXPECT_TRUE(out(script.start().member()).asks_first());
+    EXPECT_TRUE(script.machine.may_begin_anew()) << "nothing was executed";
+    ASSERT_TRUE(script.member().sends());
+    EXPECT_TRUE(out(script).forwards()) << "a second time it is the server's answer";
+  }
+  auto sharded = Script::defaults();
+  sharded.sharded = true;
+  Script parted(command_of(Kind::other), {}, sharded);
+  EXPECT_TRUE(out(parted.start().member()).forwards()) << "a shard may have said so to its mongos";
+  Script cursor(command_of(Kind::get_more), at(2));
+  EXPECT_EQ(out(cursor.start().member()).uses(), 2U);
+  EXPECT_TRUE(cursor.member().reply(0).forwards());
+  Script cut(command_of(Kind::get_more), at(2));
+  EXPECT_EQ(out(cut.start().member().unsent().member()).uses(), 2U) << "the connection before was cut";
+  Script unknown(numbered_write());
+  EXPECT_TRUE(out(unknown.start().member().lost().member()).asks_first());
+  EXPECT_EQ(out(unknown.member()).code(), 6) << "the first time it may have been executed";
+}
+
 TEST(MongoOperation, row_8_a_get_more_is_never_sent_twice) {
   Script lost(command_of(Kind::get_more), at(2));
   EXPECT_EQ(lost.start().member().lost().code(), 43);
@@ -274,92 +327,6 @@ TEST(MongoOperation, row_8_a_change_stream_of_a_member_that_rolled_back_is_not_f
   EXPECT_TRUE(killed.start().member().reply(237).forwards()) << "somebody meant that";
   Script plain(command_of(Kind::get_more), at(2));
   EXPECT_TRUE(plain.start().member().reply(175).forwards()) << "no driver opens it anew, so the server's reason is worth more";
-}
-
-TEST(MongoOperation, row_9_a_transaction_goes_on_where_it_is) {
-  Script script(in_transaction(Kind::write), at(1));
-  EXPECT_EQ(script.start().uses(), 1U);
-  EXPECT_TRUE(script.member().reply(0).forwards());
-  Script gone(in_transaction(Kind::read), at(1));
-  EXPECT_EQ(gone.start().unreachable().code(), 251);
-  EXPECT_EQ(gone.labels(), transient);
-  EXPECT_TRUE(gone.answer().abort);
-}
-
-TEST(MongoOperation, row_10_a_lost_statement_makes_the_transaction_run_again) {
-  for (const auto kind : {Kind::read, Kind::write, Kind::other}) {
-    Script lost(in_transaction(kind), at(1));
-    EXPECT_EQ(lost.start().member().lost().code(), 251);
-    EXPECT_EQ(lost.labels(), transient);
-    for (const int code : {10107, 189, 11602, 91}) {
-      Script changed(in_transaction(kind), at(1));
-      EXPECT_EQ(changed.start().member().reply(code, {"TransientTransactionError"}).code(), 251) << code;
-    }
-  }
-}
-
-TEST(MongoOperation, row_10_a_first_statement_that_was_refused_has_begun_nothing) {
-  Script script(in_transaction(Kind::write, true));
-  EXPECT_TRUE(script.start().member().reply(10107).asks_first());
-  EXPECT_TRUE(script.member().reply(0).forwards());
-}
-
-TEST(MongoOperation, row_11_a_commit_is_sent_again_with_the_majority) {
-  Script script(in_transaction(Kind::commit), at(1));
-  EXPECT_TRUE(script.start().selects()) << "the primary has it, or nobody";
-  script.member();
-  EXPECT_FALSE(std::get<operation_step::Send>(script.step).body);
-  EXPECT_TRUE(script.lost().asks_first());
-  script.member();
-  const auto& body = std::get<operation_step::Send>(script.step).body;
-  ASSERT_TRUE(body);
-  EXPECT_EQ(wire::find(wire::find(*body, "writeConcern")->bytes, "w")->bytes, "majority");
-  EXPECT_TRUE(script.reply(0).forwards());
-}
-
-TEST(MongoOperation, row_11_a_commit_of_a_primary_that_was_replaced_is_not_believed) {
-  Script script(in_transaction(Kind::commit), at(1));
-  script.start().member().reply_with(reply_body(0), Machine::Replier::replaced);
-  ASSERT_TRUE(script.asks_first());
-  script.member();
-  const auto& body = std::get<operation_step::Send>(script.step).body;
-  ASSERT_TRUE(body);
-  EXPECT_EQ(wire::find(wire::find(*body, "writeConcern")->bytes, "w")->bytes, "majority");
-  EXPECT_TRUE(script.reply(251, {"TransientTransactionError"}).forwards());
-  Script statement(in_transaction(Kind::write), at(1));
-  EXPECT_TRUE(statement.start().member().reply_with(reply_body(0), Machine::Replier::replaced).forwards()) << "its commit decides";
-}
-
-TEST(MongoOperation, row_11_a_commit_that_is_not_known_to_have_happened_is_never_133) {
-  for (const bool written : {true, false}) {
-    Script script(in_transaction(Kind::commit), at(1));
-    script.start().member();
-    written ? script.lost() : script.unsent();
-    EXPECT_EQ(script.refused().code(), 6);
-    EXPECT_EQ(script.labels(), (Labels{"RetryableWriteError", "UnknownTransactionCommitResult"}));
-  }
-}
-
-TEST(MongoOperation, row_11_a_transaction_that_only_read_has_nothing_to_lose) {
-  auto place = at(1);
-  place.wrote = false;
-  auto commit = in_transaction(Kind::commit);
-  commit.one_member = true;
-  Script read_only(commit, place);
-  EXPECT_EQ(read_only.start().member().reply(251, transient).code(), 0);
-  Script wrote(commit, at(1));
-  EXPECT_TRUE(wrote.start().member().reply(251, transient).forwards());
-  Script majority(in_transaction(Kind::commit), place);
-  EXPECT_TRUE(majority.start().member().reply(251, transient).forwards()) << "what it read may have been rolled back";
-}
-
-TEST(MongoOperation, row_11_an_abort_that_finds_nothing_the_second_time_has_worked) {
-  for (const int code : {251, 256}) {
-    Script script(in_transaction(Kind::abort), at(1));
-    EXPECT_EQ(script.start().member().lost().member().reply(code).code(), 0) << code;
-  }
-  Script first(in_transaction(Kind::abort), at(1));
-  EXPECT_TRUE(first.start().member().reply(251).forwards());
 }
 
 TEST(MongoOperation, row_12_ddl_is_sent_again_only_where_the_member_refused_it) {
@@ -391,6 +358,44 @@ TEST(MongoOperation, row_14_killing_cursors_that_died_with_their_server_finds_no
   script.start().unreachable();
   ASSERT_EQ(script.code(), 0);
   EXPECT_TRUE(wire::find(wire::find(script.answer().body, "cursorsNotFound")->bytes, "1"));
+}
+
+TEST(MongoOperation, row_14_killing_cursors_is_asked_for_again_where_the_connection_was_cut) {
+  auto command = command_of(Kind::kill_cursors);
+  command.cursors = {5, 6};
+  Script script(command, at(1));
+  EXPECT_EQ(script.start().member().lost().uses(), 1U);
+  ASSERT_TRUE(script.member().sends());
+  EXPECT_TRUE(script.reply(0).forwards());
+  Script twice(command, at(1));
+  EXPECT_EQ(twice.start().member().lost().member().lost().code(), 0) << "that member hangs, or is about to end";
+  Script unknown(command);
+  EXPECT_TRUE(unknown.start().member().lost().asks_first());
+  EXPECT_TRUE(unknown.member().sends());
+}
+
+TEST(MongoOperation, one_that_waits_in_vain_for_a_connection_to_its_member_has_lost_nothing) {
+  Script cursor(command_of(Kind::get_more), at(2));
+  EXPECT_EQ(cursor.start().refused().code(), 133);
+  EXPECT_NE(cursor.message().find("not executed"), std::string::npos);
+  auto stream = at(2);
+  stream.cursor = wire::CursorOf::changes;
+  Script changes(command_of(Kind::get_more), stream);
+  EXPECT_EQ(changes.start().refused().code(), 43) << "the only code after which every driver resumes";
+  auto command = command_of(Kind::kill_cursors);
+  command.cursors = {5};
+  Script kill(command, at(1));
+  EXPECT_EQ(kill.start().refused().code(), 133);
+  Script statement(in_transaction(Kind::write), at(1));
+  EXPECT_EQ(statement.start().refused().code(), 251);
+  EXPECT_TRUE(statement.answer().abort);
+  EXPECT_EQ(statement.message().find("lost with the server"), std::string::npos);
+}
+
+TEST(MongoOperation, whoever_waits_for_data_may_leave_and_takes_no_connection_with_it) {
+  EXPECT_TRUE(Script(command_of(Kind::get_more), at(2)).machine.may_be_cut());
+  EXPECT_TRUE(Script(command_of(Kind::read)).machine.may_be_cut());
+  EXPECT_FALSE(Script(numbered_write()).machine.may_be_cut());
 }
 
 TEST(MongoOperation, row_14_an_operation_is_killed_where_it_runs_and_nowhere_else) {

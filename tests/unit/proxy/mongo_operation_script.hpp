@@ -50,6 +50,11 @@ class Script {
 
   Script& start() { return next(machine.start(now)); }
   Script& member() { return next(machine.on_member(now)); }
+  /// A connection to one that executes again what it has executed.
+  Script& forgetful_member() {
+    machine.note_server(false);
+    return member();
+  }
   Script& refused(RefusalReason reason = RefusalReason::hold_timeout) { return next(machine.on_refused(reason, "no primary", now)); }
   Script& unreachable() { return next(machine.on_unreachable("refused", now)); }
   Script& lost() { return next(machine.on_lost(Machine::Written::yes, "reset", now)); }

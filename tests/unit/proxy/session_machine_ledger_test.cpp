@@ -137,6 +137,40 @@ TEST(ledger, cuts_an_extended_write_before_its_sync) {
   script.expect_to_client("ZI");
 }
 
+TEST(ledger, commits_no_second_run_that_gave_less_than_the_client_was_told) {
+  SessionScript script(with_ledger());
+  script.client_sends(extended("INSERT INTO t SELECT * FROM s") + sync());
+  script.server_sends(parsed + bound + complete("INSERT 0 10"));
+  script.client_sends("");
+  script.expect_to_client("1 2 C:INSERT 0 10");
+  script.to_server();
+  script.is_lost_and_told(Outcome::not_committed);
+  script.expect_to_server("P: B E H");
+  script.server_sends(parsed + bound + complete("INSERT 0 9"));
+  EXPECT_TRUE(script.lost());
+  script.expect_to_server("");
+  script.server_closes();
+  script.expect_to_client("E:40001 ZI");
+}
+
+TEST(ledger, ends_its_transaction_behind_the_message_that_its_client_is_in_the_middle_of) {
+  auto options = with_ledger();
+  options.message_buffer = 1024;
+  SessionScript script(options);
+  script.client_sends(query("COPY t FROM STDIN"));
+  script.server_sends(own("BEGIN") + ready('T') + copy_in);
+  script.to_server();
+  const auto data = message('d', std::string(4000, 'x'));
+  script.client_sends(data.substr(0, 2000));
+  script.server_sends(error("22P02") + ready('E'));
+  const auto begun = script.to_server();
+  EXPECT_EQ(begun, data.substr(0, 2000)) << "nothing of ours stands in it";
+  script.client_sends(data.substr(2000));
+  EXPECT_EQ(brief_requests(begun + script.to_server()), "d C P:holdfast_rollback B E C C S");
+  script.server_sends(own("ROLLBACK") + ready('I'));
+  script.expect_to_client("G E:22P02 ZI");
+}
+
 TEST(ledger, takes_a_segment_in_a_block_for_one_whatever_ended_the_block_before) {
   SessionScript script(with_ledger());
   write_in_block(script);
@@ -152,6 +186,57 @@ TEST(ledger, asks_nothing_after_a_rollback) {
   write_in_block(script);
   script.client_sends(extended("ROLLBACK") + sync());
   script.expect_to_server("P: B E S");
+}
+
+/// The client has had the rows of an open segment in a transaction that is lost then, and gets them again.
+void run_again_behind_rows(SessionScript& script, std::string_view begun) {
+  script.client_sends(query("BEGIN"));
+  script.server_sends(complete("BEGIN") + ready('T'));
+  script.client_sends(extended("SELECT a FROM t") + message('H'));
+  script.server_sends(parsed + bound + row({"1"}) + row({"2"}) + complete("SELECT 2"));
+  script.client_sends(begun);
+  script.to_client();
+  script.to_server();
+  script.server_closes();
+  ASSERT_TRUE(script.attach());
+  script.server_sends(complete("BEGIN") + ready('T'));
+}
+
+TEST(replay, asks_for_nothing_in_the_middle_of_a_message) {
+  auto options = with_replay();
+  options.message_buffer = 1024;
+  SessionScript script(options);
+  std::string long_bind;
+  pg::Writer(long_bind, 'B').cstring("").cstring("").i16(0).i16(1).i32(4000).bytes(std::string(4000, 'x')).i16(0).finish();
+  ASSERT_NO_FATAL_FAILURE(run_again_behind_rows(script, long_bind.substr(0, 2000)));
+  script.expect_to_server("Q:BEGIN P: B E H H");
+  script.server_sends(parsed + bound + row({"1"}) + row({"2"}) + complete("SELECT 2"));
+  script.client_sends(long_bind.substr(2000) + execute() + sync());
+  EXPECT_FALSE(script.lost());
+  script.expect_to_server("B E S");
+}
+
+TEST(replay, of_a_read_that_gives_less_leaves_it_its_error) {
+  for (const bool simple : {true, false}) {
+    SessionScript script(with_replay());
+    const std::string begin = simple ? "" : parsed + bound;
+    script.client_sends(simple ? query("SELECT a FROM t") : extended("SELECT a FROM t") + sync());
+    script.server_sends(begin + row({"1"}) + row({"2"}));
+    script.to_client();
+    script.server_closes();
+    ASSERT_TRUE(script.attach());
+    script.server_sends(begin + row({"1"}) + complete("SELECT 1") + ready('I'));
+    EXPECT_TRUE(script.lost());
+    script.server_closes();
+    script.expect_to_client("E:40001 ZI");
+  }
+}
+
+TEST(replay, that_gives_less_in_an_open_segment_is_left_at_once) {
+  SessionScript script(with_replay());
+  ASSERT_NO_FATAL_FAILURE(run_again_behind_rows(script, ""));
+  script.server_sends(parsed + bound + row({"1"}) + complete("SELECT 1"));
+  EXPECT_TRUE(script.lost());
 }
 
 TEST(replay, asks_for_answers_that_only_the_servers_last_words_had_brought) {

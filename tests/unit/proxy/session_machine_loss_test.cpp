@@ -399,6 +399,16 @@ TEST(loss_in_a_transaction, by_the_servers_own_time_limit_keeps_the_servers_word
   EXPECT_EQ(lose_in_transaction(query("SELECT a FROM t"), "", Witness::gone, error("25P04", "FATAL")), "E:25P04 ZE");
 }
 
+TEST(loss, of_a_statement_by_itself_by_the_servers_own_time_limit_has_the_servers_code) {
+  for (const char* text : {"SELECT count(*) FROM t", "INSERT INTO t VALUES (1)"}) {
+    SessionScript script(with_replay());
+    script.client_sends(query(text));
+    script.server_sends(error("25P04", "FATAL"));
+    script.server_closes();
+    script.expect_to_client("E:25P04 ZI");
+  }
+}
+
 TEST(loss_in_a_transaction, refuses_what_it_cannot_describe) {
   SessionScript script;
   script.client_sends(parse("s1", "SELECT a FROM t") + sync() + query("BEGIN"));

@@ -183,6 +183,48 @@ TEST(prepared_statement, that_cannot_come_back_for_sql_leaves_the_error_to_the_s
   script.expect_to_client("E:26000 ZI");
 }
 
+TEST(prepared_statement, comes_back_in_a_transaction_only_where_it_is_named) {
+  SessionScript script;
+  ASSERT_NO_FATAL_FAILURE(prepare_and_lose(script, "SELECT a FROM t"));
+  script.client_sends(parse("s2", "SELECT b FROM t") + sync() + query("BEGIN"));
+  script.server_sends(parsed + ready('I') + complete("BEGIN") + ready('T'));
+  script.to_server();
+  script.to_client();
+  script.client_sends(query("EXECUTE s2"));
+  script.expect_to_server("Q:EXECUTE s2");
+  script.server_sends(complete("SELECT 0") + ready('T'));
+  script.to_client();
+  script.client_sends(query("EXECUTE S1"));
+  script.expect_to_server("P:s1 S Q:EXECUTE S1");
+  script.server_sends(error("42P01") + ready('E') + error("25P02") + ready('E'));
+  script.expect_to_client("E:42P01 ZE");
+}
+
+TEST(prepared_statement, comes_back_before_a_portal_of_sql_that_is_about_it) {
+  SessionScript script;
+  ASSERT_NO_FATAL_FAILURE(prepare_and_lose(script, "SELECT a FROM t"));
+  script.client_sends(extended("EXECUTE s1") + sync());
+  script.expect_to_server("P: P:s1 B E S");
+}
+
+TEST(prepared_statement, whose_text_would_be_read_otherwise_by_now_is_gone) {
+  SessionScript script;
+  script.client_sends(parse("s1", "SELECT 'caf\xc3\xa9'") + parse("plain", "SELECT 1") + sync());
+  std::string changed;
+  pg::write_parameter_status(changed, "client_encoding", "LATIN1");
+  script.server_sends(parsed + parsed + changed + ready('I'));
+  script.server_closes();
+  auto parameters = server_parameters();
+  parameters["client_encoding"] = "LATIN1";
+  ASSERT_TRUE(script.attach(200, parameters));
+  script.to_server();
+  script.client_sends(use_s1);
+  script.expect_to_server("B E S");
+  script.server_sends(error("26000") + ready('I'));
+  script.client_sends(bind("plain") + execute() + sync());
+  script.expect_to_server("P:plain B E S");
+}
+
 TEST(prepared_statement, of_ours_that_failed_is_not_taken_for_the_clients_error_at_a_loss) {
   SessionScript script;
   ASSERT_NO_FATAL_FAILURE(prepare_and_lose(script, "SELECT a FROM t"));

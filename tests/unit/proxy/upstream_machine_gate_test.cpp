@@ -36,7 +36,7 @@ TEST(UpstreamGate, refuses_at_the_deadline_and_says_what_is_known) {
   ASSERT_TRUE(script.refusals.contains(1));
   EXPECT_FALSE(script.refusals.contains(2));
   EXPECT_EQ(script.refusals.at(1).reason, RefusalReason::hold_timeout);
-  EXPECT_EQ(script.refusals.at(1).message, "orders: no upstream (no route); next attempt in 2000ms; held for 60000ms");
+  EXPECT_EQ(script.refusals.at(1).message, "orders: no upstream (no route); next attempt in 2000ms; held for 3000ms");
 }
 
 TEST(UpstreamGate, refuses_new_ones_at_once_while_the_breaker_is_open_and_keeps_those_that_wait) {
@@ -113,6 +113,34 @@ TEST(UpstreamGate, a_failed_login_holds_its_endpoint_back_for_a_moment_and_asks_
   EXPECT_FALSE(script.granted(2));
   script.check_ends(good());
   EXPECT_EQ(script.advance_until([&] { return script.granted(2); }), 100ms);
+}
+
+TEST(UpstreamGate, a_grant_that_is_not_used_says_nothing_of_the_server_and_lets_the_next_in) {
+  auto settings = settings_of();
+  settings.reconnect.concurrency = 1;
+  UpstreamScript script(settings);
+  script.start();
+  script.attempt_ends(bad(Failure::rejected, "password"));
+  script.enter(1);
+  script.enter(2);
+  ASSERT_TRUE(script.granted(1) && !script.granted(2));
+  script.grant_unused();
+  EXPECT_TRUE(script.granted(2));
+  script.grant_unused();
+  EXPECT_EQ(script.machine.slots_in_use(), 0U);
+  EXPECT_FALSE(script.attempt) << "nobody has shown that our own login is worth another attempt";
+}
+
+TEST(UpstreamGate, a_login_without_a_grant_means_the_same_as_one_with_it) {
+  UpstreamScript script;
+  script.connect();
+  script.login_without_grant(bad(Failure::unreachable, "no route"));
+  EXPECT_TRUE(script.check);
+  script.enter(1);
+  EXPECT_FALSE(script.granted(1)) << "its endpoint is held back";
+  script.advance(script.machine.settings().reconnect.probe_interval);
+  EXPECT_TRUE(script.granted(1));
+  EXPECT_EQ(script.machine.slots_in_use(), 1U);
 }
 
 TEST(UpstreamGate, a_wish_that_nothing_meets_waits_without_a_spinning_timer) {

@@ -99,6 +99,18 @@ class UpstreamScript {
     take();
   }
 
+  void grant_unused() {
+    ASSERT_FALSE(logins.empty()) << "no login is under way";
+    const auto login = logins.front();
+    logins.erase(logins.begin());
+    machine.on_grant_unused(login.slot, now);
+    take();
+  }
+  void login_without_grant(const Outcome& outcome) {
+    machine.on_login(0, outcome, now);
+    take();
+  }
+
   // ---- sessions ----
 
   void enter(std::uint64_t waiter, Wish wish = Wish::any, std::chrono::milliseconds wait = 60s) {

@@ -23,10 +23,21 @@ async def ping(op):
 
 @command("buildInfo", "buildinfo", login=False)
 async def build_info(op):
-    words = version(op.member.cluster.settings.wire)
-    imitation = {"ferretdbVersion": "v1.24.0"} if op.member.cluster.settings.product == "FerretDB" else {}
+    settings = op.member.cluster.settings
+    words = version(settings.wire)
+    numbers = [int(one) for one in words.split(".")] + [0]
+    # MongoDB 8.1 and later want a login for it (buildInfoAuthMode).
+    mode = settings.build_info_auth or ("requiresAuth" if settings.wire >= 26 else "allowedPreAuth")
+    if settings.auth and not op.connection.user and mode != "allowedPreAuth":
+        if mode == "requiresAuth":
+            raise CommandError(13, "Command buildInfo requires authentication")
+        return {"version": words, "versionArray": numbers}
+    product = settings.product if isinstance(settings.product, str) else settings.product[op.member.index]
+    if product == "quiet":
+        return {"version": words, "gitVersion": "unknown", "versionArray": numbers, "bits": 64, "debug": False, "maxBsonObjectSize": 16777216}
+    imitation = {"ferretdbVersion": "v1.24.0"} if product == "FerretDB" else {}
     return {"version": words, "gitVersion": "unknown", **imitation, "modules": [], "allocator": "system", "javascriptEngine": "none",
-            "sysInfo": "deprecated", "versionArray": [int(one) for one in words.split(".")] + [0],
+            "sysInfo": "deprecated", "versionArray": numbers,
             "openssl": {"running": "model", "compiled": "model"}, "bits": 64, "debug": False, "maxBsonObjectSize": 16777216,
             "storageEngines": ["wiredTiger"]}
 
@@ -146,6 +157,19 @@ async def freeze(op):
         raise CommandError(2, "cannot freeze node when primary or running for election. state: Primary")
     op.member.not_before = time.monotonic() + seconds
     return {"info": "unfreezing"} if seconds == 0 else {}
+
+
+@command("replSetMaintenance", admin=True)
+async def maintenance(op):
+    _set_only(op)
+    member, wanted = op.member, "recovering" if op.doc["replSetMaintenance"] else "secondary"
+    if member.role == "primary":
+        raise CommandError(95, "primaries can't modify maintenance mode")
+    if member.role == wanted == "secondary":
+        raise CommandError(96, "already out of maintenance mode")
+    member.role = wanted
+    member.changed()
+    return {}
 
 
 STATES = {"primary": 1, "secondary": 2, "recovering": 3, "arbiter": 7}

@@ -75,10 +75,19 @@ async def update_user(op):
     return {}
 
 
+def _log_out(cluster, database, name):
+    """Ends the user's logins: each connection asks for its user again before its next command, and who was made anew is another one."""
+    for member in cluster.members + cluster.routers:
+        for connection in member.connections:
+            connection.users = [one for one in connection.users if (one.database, one.name) != (database, name)]
+
+
 @command("dropUser", needs=WRITE, concern=True)
 async def drop_user(op):
-    _known(op, op.doc["dropUser"])
-    del op.member.cluster.users[op.database, op.doc["dropUser"]]
+    name = op.doc["dropUser"]
+    _known(op, name)
+    del op.member.cluster.users[op.database, name]
+    _log_out(op.member.cluster, op.database, name)
     return {}
 
 
