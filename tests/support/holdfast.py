@@ -198,23 +198,23 @@ class Holdfast:
             return None
         return wait_for(lambda: self.state()["state"] in states, deadline, f"state {' or '.join(states)}")
 
-    def metric(self, name, **labels):
-        """The sum of a metric's samples with these labels; 0 where there is none."""
+    def samples(self, name):
+        """A metric's samples as pairs of labels and value, all of one moment."""
         status, text = self.admin("/metrics")
         assert status == 200
-        total = 0.0
-        for line in text.splitlines():
-            match = re.match(r"([a-zA-Z_:]+)(?:\{(.*)\})? (\S+)$", line)
-            if match and match[1] == name:
-                found = dict(re.findall(r'(\w+)="((?:[^"\\]|\\.)*)"', match[2] or ""))
-                if all(found.get(key) == value for key, value in labels.items()):
-                    total += float(match[3])
-        return total
+        lines = (re.match(r"([a-zA-Z_:]+)(?:\{(.*)\})? (\S+)$", line) for line in text.splitlines())
+        return [(dict(re.findall(r'(\w+)="((?:[^"\\]|\\.)*)"', match[2] or "")), float(match[3]))
+                for match in lines if match and match[1] == name]
+
+    def metric(self, name, **labels):
+        """The sum of a metric's samples with these labels; 0 where there is none."""
+        return sum((value for found, value in self.samples(name)
+                    if all(found.get(key) == wanted for key, wanted in labels.items())), 0.0)
 
     def disconnections(self):
         """How many clients were disconnected, other than by themselves."""
-        name = "holdfast_client_disconnections_total"
-        return self.metric(name) - self.metric(name, reason="client")
+        return sum(value for labels, value in self.samples("holdfast_client_disconnections_total")
+                   if labels["reason"] != "client")
 
     # Its clients.
 
