@@ -3,6 +3,7 @@
 import json
 import pathlib
 
+import pytest
 import yaml
 
 from conftest import TOOLS, run, tool
@@ -33,7 +34,10 @@ def assert_valid(text, folder):
     path = folder / "manifests.yaml"
     path.write_text(yaml.safe_dump_all([document for document in documents(text) if document["kind"] not in CUSTOM]))
     count = len(list(yaml.safe_load_all(path.read_text())))
-    answer = run(TOOLS / "venv/bin/python", pathlib.Path(__file__).parent / "validate.py", path, *VERSIONS)
+    python = TOOLS / "venv" / "bin" / "python"
+    if not python.exists():
+        pytest.skip("the schemas' packages are not installed")
+    answer = run(python, pathlib.Path(__file__).parent / "validate.py", path, *VERSIONS)
     assert answer == f"{count * len(VERSIONS)} passed of {count} documents in {len(VERSIONS)} versions\n", answer
 
 

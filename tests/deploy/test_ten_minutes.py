@@ -224,6 +224,7 @@ def survives(database, pod, application, log):
     before = log.read_text().count("\n")
     database.restart("kill9_all")
     wait_for(lambda: log.read_text().count("\n") >= before + 2, 30, "the application's session goes on")
-    assert application.poll() is None and pod.probe("livenessProbe")
+    wait_for(lambda: pod.probe("livenessProbe"), 10, "it lives, as the kubelet sees it")
+    assert application.poll() is None
     lines = log.read_text().splitlines()
     assert all(re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+\+\d\d", line) for line in lines if line), lines

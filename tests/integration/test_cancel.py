@@ -92,8 +92,8 @@ def test_a_cancel_with_nothing_under_way_is_dropped(server, proxy):
 @pytest.mark.fault_free
 def test_a_cancel_with_a_wrong_key_does_nothing(server, proxy):
     client, stranger = proxy.wire(), proxy.wire()
-    client.send(wire.query("SELECT pg_sleep(0.5)"))
-    server.wait_until_running("pg_sleep(0.5)")
+    client.send(wire.query("SELECT pg_sleep(3)"))
+    server.wait_until_running("pg_sleep(3)")
     stranger.pid, stranger.key = client.pid, bytes(len(client.key))
     stranger.cancel()
     assert not client.reply().errors
@@ -118,7 +118,7 @@ def test_two_sessions_never_share_a_key(server, proxy):
 def test_a_cancel_meets_only_its_own_session(server, proxy):
     one, two = proxy.wire(), proxy.wire()
     one.send(wire.query("SELECT pg_sleep(30), 'one'"))
-    two.send(wire.query("SELECT pg_sleep(1), 'two'"))
+    two.send(wire.query("SELECT pg_sleep(3), 'two'"))
     server.wait_until_running("'one'")
     server.wait_until_running("'two'")
     one.cancel()

@@ -39,7 +39,7 @@ def test_no_client_of_the_demo_is_disconnected_and_no_write_lost_or_doubled():
 
 
 def test_the_same_clients_alone_are_disconnected_and_the_demo_says_so():
-    done = demo(BINARY, 4000, "finish", MODEL, "direct", program=BINARY.parent / "holdfast-demo-mongodb")
+    done = demo(BINARY, 5000, "finish", MODEL, "direct", program=BINARY.parent / "holdfast-demo-mongodb")
     assert done.returncode == 1, done.stdout + done.stderr
     assert int(row(done.stdout, "disconnections")) > 0
     assert re.search(r"FAILED: \d+ times a client was disconnected", done.stdout)

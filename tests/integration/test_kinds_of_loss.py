@@ -91,8 +91,8 @@ def test_an_error_of_the_servers_is_passed_on_whatever_its_code(server, proxy):
 def test_idle_in_transaction_timeout_ends_the_transaction_and_not_the_session(server, proxy):
     client = proxy.wire()
     client.query("SET idle_in_transaction_session_timeout = '200ms'")
-    client.query("BEGIN")
     pid = int(client.value("SELECT pg_backend_pid()"))
+    client.query("BEGIN")
     wait_for(lambda: pid not in server.backends(), 10, "the server ends its session")
     reply = client.query("SELECT 1", deadline=15)
     assert reply.error.code == "25P03" and reply.status == "E" and not reply.closed, reply

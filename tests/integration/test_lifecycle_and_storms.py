@@ -133,7 +133,8 @@ def test_a_server_with_too_few_connections_is_waited_for(server, start_holdfast)
         for client in clients:
             assert_alive(client)
         server.restart("kill9_all")
-        others = [psycopg.connect(server.dsn("app")) for _ in range(3)]
+        # The probe and the standing connection take the role's connections for a moment, too.
+        others = [wait_for(lambda: psycopg.connect(server.dsn("app")), 10, "a connection of another's") for _ in range(3)]
         started = Background(clients[0].query, "SELECT 'served'", 20)
         for other in others:
             other.close()

@@ -145,7 +145,9 @@ def notified(server, client, channel, deadline=15.0):
         except AssertionError:
             continue
         assert not reply.closed, reply
-        return reply.messages[-1][1][4:].split(b"\0")[:2]
+        heard = reply.messages[-1][1][4:].split(b"\0")[:2]
+        if heard[0] == channel.encode():  # else it is another channel's, which came late
+            return heard
     raise AssertionError("the listening session heard nothing")
 
 

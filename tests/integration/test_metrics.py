@@ -100,7 +100,7 @@ def test_the_expressions_of_the_dashboard_can_be_evaluated(proxy, prometheus):
 
 def test_a_prometheus_scrapes_it_and_sees_an_outage_and_its_alert(server, proxy, prometheus):
     wait_for(lambda: prometheus('holdfast_upstream_up{connection="main"} == 1'), 30, "it is scraped")
-    assert prometheus("up")[0][1] == 1
+    wait_for(lambda: prometheus("up")[0][1] == 1, 10, "it is up")
     # With the default settings the breaker would open half a minute later.
     assert proxy.admin("/api/v1/config", {"reconnect": {"max_retries": 1, "retry_delay": "100ms"}}, method="PATCH")[0] == 200
     server.kill9()

@@ -17,7 +17,7 @@ LOSSES = {
     "close": lambda model, command: model.do("answer_instead", commands=[command], form="close"),
     "closed twice": lambda model, command: model.do("answer_instead", commands=[command], form="close", times=2),
     "11602": lambda model, command: model.do("answer_instead", commands=[command], form="top", code=11602),
-    "kill": lambda model, command: model.do("delay", ms=300, commands=[command], when="after"),
+    "kill": lambda model, command: model.do("delay", ms=3000, commands=[command], when="after"),
 }
 losses = pytest.mark.parametrize("loss", LOSSES)
 two_losses = pytest.mark.parametrize("loss", ["close", "kill"])

@@ -361,8 +361,9 @@ class Test_majority_and_rollback:
     def test_a_partitioned_primary_acknowledges_and_loses(self, model, client):
         client.test.get_collection("c", write_concern=MAJORITY).insert_one({"_id": 0})
         old = model.primary()
-        model.do("partition", member=old)
         with model.direct(old) as one:
+            one.admin.command("ping")  # once it is cut off it has half a second until it steps down
+            model.do("partition", member=old)
             one.test.c.insert_one({"_id": "lost"})
             with pytest.raises(PyMongoError):
                 one.test.get_collection("c", write_concern=WriteConcern("majority", wtimeout=50)).insert_one({"_id": "lost too"})

@@ -37,9 +37,9 @@ def test_a_driver_works_through_a_stepdown_and_a_kill(name):
         assert program.returncode == 0, errors
         told = json.loads(out.splitlines()[-1])
         stored = client.test.survivors.find_one({"_id": name})
-        # A driver alone retries once: Node's sometimes tells its program of the kill (ECONNRESET). Then one write may be unknown.
+        # A driver alone retries once: Node's sometimes tells its program of the kill (ECONNRESET). Then a write may be unknown for each of the two losses.
         unknown = sum(told["errors"].values())
-        assert unknown <= 1, told
+        assert unknown <= 2, told
         assert told["acknowledged"] <= stored["n"] <= told["acknowledged"] + unknown
         assert told["moved"] <= stored["moved"] <= told["moved"] + unknown
         assert sorted(set(stored["ids"]))[:told["acknowledged"]] == list(range(1, told["acknowledged"] + 1))

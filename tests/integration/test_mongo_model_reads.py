@@ -60,7 +60,7 @@ class Test_cursors:
     def test_a_tailable_cursor_waits_for_data(self, client):
         client.test.create_collection("capped", capped=True, size=10000)
         client.test.capped.insert_one({"_id": 1})
-        cursor = client.test.capped.find(cursor_type=pymongo.CursorType.TAILABLE_AWAIT).max_await_time_ms(2000)
+        cursor = client.test.capped.find(cursor_type=pymongo.CursorType.TAILABLE_AWAIT).max_await_time_ms(20_000)
         assert next(cursor) == {"_id": 1}
         threading.Timer(0.1, client.test.capped.insert_one, ({"_id": 2},)).start()
         assert next(cursor) == {"_id": 2}
@@ -90,6 +90,7 @@ class Test_cursors:
         now = client.admin.command("ping")["operationTime"]
         client.test.c.insert_one({"_id": 1})
         cursor = client.local["oplog.rs"].find({"ns": "test.c", "ts": {"$gt": now}}, cursor_type=pymongo.CursorType.TAILABLE_AWAIT)
+        cursor.max_await_time_ms(20_000)
         assert next(cursor)["o"] == {"_id": 1}
         threading.Timer(0.1, client.test.c.insert_one, ({"_id": 2},)).start()
         assert next(cursor)["o"] == {"_id": 2}

@@ -21,6 +21,13 @@ def connected(model, member):
     return model.state(member)["connections"]
 
 
+def connected_at_rest(model):
+    """Of each member, when nothing but the standing connection and the monitors is left of the start."""
+    expected = [2 if member == model.primary() else 1 for member in range(len(model.members))]
+    wait_for(lambda: [connected(model, member) for member in range(len(expected))] == expected, what="the start is over")
+    return expected
+
+
 def use(proxy, count):
     """Clients of one application connection each, all of which have asked the primary something and are idle."""
     clients = [MongoClient("127.0.0.1", proxy.port, maxPoolSize=1) for _ in range(count)]
@@ -33,7 +40,7 @@ def use(proxy, count):
 def test_every_client_has_its_own_and_takes_it_along(model, start_holdfast):
     proxy = start(start_holdfast, model, pool="session", pool_max=2)
     primary = model.primary()
-    before = connected(model, primary)
+    before = connected_at_rest(model)[primary]
     clients = use(proxy, 6)
     assert connected(model, primary) == before + 6
     for client in clients:
@@ -48,7 +55,7 @@ def test_every_client_has_its_own_and_takes_it_along(model, start_holdfast):
 def test_a_shared_pool_needs_one_for_clients_that_take_turns(model, start_holdfast):
     proxy = start(start_holdfast, model)
     primary = model.primary()
-    before = connected(model, primary)
+    before = connected_at_rest(model)[primary]
     use(proxy, 6)
     assert connected(model, primary) == before + 1
 
@@ -56,9 +63,9 @@ def test_a_shared_pool_needs_one_for_clients_that_take_turns(model, start_holdfa
 def test_a_client_that_reads_elsewhere_keeps_one_for_each_member(model, start_holdfast):
     proxy = start(start_holdfast, model, pool="session")
     primary = model.primary()
+    before = connected_at_rest(model)
     client = MongoClient("127.0.0.1", proxy.port, maxPoolSize=1, readPreference="nearest")
     proxy.clients.append(client)
-    before = [connected(model, member) for member in range(3)]
     client.test.things.insert_one({})
     wait_for(lambda: client.test.things.find_one() and all(connected(model, member) > before[member] for member in range(3)),
              what="reads from every member")

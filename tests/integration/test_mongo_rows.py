@@ -240,10 +240,11 @@ def test_row_8_a_change_stream_outlives_the_rollback_of_its_member(model, watche
         watched.collection.with_options(write_concern=WriteConcern("majority")).insert_one({"_id": "a"})
         assert stream.next()["documentKey"]["_id"] == "a"
         old = model.primary()
-        model.do("hold_replication")
-        model.do("partition", member=old)
         with model.direct(old, readPreference="secondaryPreferred") as direct:
             things = direct.test[watched.collection.name]
+            direct.admin.command("ping")  # once it is cut off it has half a second until it steps down
+            model.do("hold_replication")
+            model.do("partition", member=old)
             things.with_options(write_concern=WriteConcern(1)).insert_one({"_id": "doomed"})
             model.wait_for(lambda: model.primary() not in (None, old), what="another primary")
             model.do("heal")

@@ -136,6 +136,7 @@ def test_mongos_come_and_go_with_dns_and_no_client_notices(names, start_holdfast
         name(0)
         proxy = start(start_holdfast, names)
         assert addresses() == ["m0"]
+        options = names.asked.count((HOST, "TXT"))
         with closing(WatchedClient(proxy.port)) as watched:
             watched.collection.insert_one({"_id": "count", "n": 0})
             writer = Background(write)
@@ -153,14 +154,15 @@ def test_mongos_come_and_go_with_dns_and_no_client_notices(names, start_holdfast
             writer.result()
             assert watched.collection.find_one({"_id": "count"})["n"] == len(written)
             watched.saw_nothing()
-        assert names.asked.count((HOST, "TXT")) == 1, "TXT records are not asked for again"
+        assert names.asked.count((HOST, "TXT")) == options > 0, "TXT records are not asked for again"
     assert "Traceback" not in sharded.problems, sharded.problems
 
 
 def check(names, tmp_path):
     path = tmp_path / "holdfast.yaml"
+    patience = "500ms" if names.silent else "10s"
     path.write_text(f'connections: [{{id: a, type: mongodb, listen: 127.0.0.1:27018, upstream: "mongodb+srv://{HOST}/", '
-                    'reconnect: {connection_timeout: 500ms}}]\n')
+                    f'reconnect: {{connection_timeout: {patience}}}}}]\n')
     return run_binary("check", "-c", path, wrapper=names.wrapper())
 
 

@@ -86,7 +86,7 @@ def test_the_number_comes_with_a_session_that_no_two_writes_under_way_share(mode
         increment(client)
     alone = sessions_of(model)
     assert len({lsid for lsid, _ in alone}) == 1 and [number for _, number in alone] == [1, 2, 3, 4]
-    model.do("delay", ms=300, commands=["update"], when="before")
+    model.do("delay", ms=2000, commands=["update"], when="before")
     writes = [Background(lambda: increment(client)) for _ in range(4)]
     assert [write.result() for write in writes] == [1] * 4
     together = sessions_of(model)[4:]
@@ -137,7 +137,7 @@ def test_a_number_refused_by_the_next_primary_is_left_out_where_the_first_one_ha
     for member in {0, 1, 2} - {model.primary()}:
         with MongoClient(model.members[member], directConnection=True) as direct:
             direct.admin.command("configureFailPoint", "failCommand", mode={"times": 1}, data={"failCommands": ["update"], "errorCode": 20})
-    model.do("delay", ms=300, commands=["update"], when="before")
+    model.do("delay", ms=2000, commands=["update"], when="before")
     write = Background(lambda: increment(client))
     wait_for(lambda: client.noticed.commands[-1:] == ["update"], what="the write sent")
     model.do("step_down")

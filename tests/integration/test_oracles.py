@@ -11,6 +11,7 @@ from oracles import append_check, bank, campaign, report
 from oracles.history import FAILED, LEVELS, OK, UNKNOWN, History, Transaction
 from oracles.remote import Refused
 from support.holdfast import run_binary
+from support.installed import why_missing
 
 RC, RR, SERIALIZABLE = LEVELS
 
@@ -141,6 +142,9 @@ def test_an_error_that_the_table_does_not_allow_is_a_breach(code, closed, moment
 
 def run(request, seconds, exactly_once="off", with_faults=True):
     """A run with the seed of the command line, or with a new one, which is told where it fails."""
+    for driver in ("jdbc", "remote_jdbc", "remote_pgx"):
+        if why_missing(driver):
+            pytest.skip(why_missing(driver))
     seed = request.config.getoption("--seed") or random.randrange(1, 1 << 31)
     try:
         result = campaign.run(seconds, seed, exactly_once, with_faults=with_faults, say=print)

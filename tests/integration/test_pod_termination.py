@@ -55,8 +55,9 @@ class Pod:
         started = time.monotonic()
         self.proxy.process.send_signal(signal.SIGTERM)
         wait_for(lambda: self.proxy.admin("/readyz")[0] == 503, 5, "holdfast has got it")
-        self.application.terminate()
-        self.application.wait(timeout=self.grace)
+        with self.proxy.wire():  # or holdfast ends between the application's connections
+            self.application.terminate()
+            self.application.wait(timeout=self.grace)
         self.proxy.process.wait(timeout=self.grace - (time.monotonic() - started))
         return time.monotonic() - started
 

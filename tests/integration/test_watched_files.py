@@ -83,7 +83,8 @@ def test_a_swapped_configmap_applies_without_a_signal_and_without_losing_a_sessi
     mounted.write(yaml.safe_dump(proxy.document))
     wait_for(lambda: proxy.connect().execute("SELECT 1").fetchone() == (1,), 10, "the new limit counts")
     assert client.value("SHOW search_path") == "extra"
-    assert reloads(proxy) == 2 and str(proxy.config_path) in proxy.log()
+    wait_for(lambda: reloads(proxy) == 2, 5, "the second reload")
+    assert str(proxy.config_path) in proxy.log()
 
 
 def test_a_swapped_configmap_with_a_mistake_changes_nothing_and_the_next_one_applies(server, start_holdfast):

@@ -24,7 +24,7 @@ BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 ROUTES = ("holdfast", "alone")
 LOSSES = {"kill": {"order": "kill"}, "stepdown": {"order": "step_down", "seconds": 1.0}}
 NOTICED = ("heartbeat failed", "server changed", "pool cleared", "connection closed", "no connection")
-IN_FLIGHT_MS = 300
+IN_FLIGHT_MS = 1000
 
 
 class Stage:
@@ -54,7 +54,7 @@ class Stage:
         sent = self.noticed.commands.count(command)
         work = Background(call)
         wait_for(lambda: self.noticed.commands.count(command) > sent, what=f"{command} sent")
-        time.sleep(IN_FLIGHT_MS / 3000)
+        time.sleep(0.1)
         self.strike()
         return work.result(40)
 

@@ -63,6 +63,7 @@ class Connection:
             self._check_compressed(request)
         if request.opcode in wire.LEGACY:
             raise DropConnection
+        self.member.counts[next(iter(request.doc), "")] += 1
         delay = self._delay(request)
         if delay and delay["when"] == "before":
             await asyncio.sleep(delay["ms"] / 1000)

@@ -41,7 +41,6 @@ async def execute(member, connection, request):
     op = Operation(member, connection, name, doc)
     op.request = request
     member.operations.add(op)
-    member.counts[name] += 1
     try:
         document = await _run(op, request)
     except CommandError as error:

@@ -38,7 +38,6 @@ async def run(member, connection, request):
     op = Operation(member, connection, name, request.doc)
     op.request = request
     member.operations.add(op)
-    member.counts[name] += 1
     try:
         await dispatch.before_routing(op)
         document, inner = await _routed(op, request)
