@@ -7,7 +7,8 @@ namespace holdfast::mongo::code {
 
 inline constexpr int none = 0;
 inline constexpr int host_unreachable = 6, host_not_found = 7, bad_value = 9, unauthorized = 13, authentication_failed = 18, illegal_operation = 20,
-                     lock_timeout = 24, cursor_not_found = 43, max_time_expired = 50, command_not_found = 59, network_timeout = 89,
+                     lock_timeout = 24, cursor_not_found = 43, max_time_expired = 50, command_not_found = 59, multiple_errors_occurred = 65,
+                     network_timeout = 89,
                      shutdown_in_progress = 91, conflicting_operation = 117, document_validation = 121, failed_to_satisfy_read_preference = 133,
                      read_concern_not_available_yet = 134, max_staleness_out_of_range = 160, query_plan_killed = 175, metadata_cannot_be_mutated = 186, primary_stepped_down = 189,
                      network_interface_exceeded_time_limit = 202,

@@ -23,6 +23,27 @@ void note_inner(int code, Reply& into) {
   if (into.inner_state_change == 0 && code::is_state_change(code)) into.inner_state_change = code;
 }
 
+/// That there was nobody to send it to counts only where nothing else went wrong: another shard may have had it.
+void note_shard(int code, Reply& into) {
+  const bool nobody = code == code::failed_to_satisfy_read_preference;
+  if (!nobody && !code::is_network(code)) return;
+  if (into.inner_network_code == 0 || into.inner_network_code == code::failed_to_satisfy_read_preference) into.inner_network_code = code;
+}
+
+/// A statement that failed on several shards, each in another way: `{code: 65, errInfo: {causedBy: [{code}, …]}}`.
+void note_causes(std::string_view error, Reply& into) {
+  const auto info = find(error, "errInfo");
+  const auto causes = info && info->kind == Kind::document ? find(info->bytes, "causedBy") : std::nullopt;
+  if (!causes || causes->kind != Kind::array) return;
+  static_cast<void>(for_each(causes->bytes, [&](const Element& each) {
+    const auto code = each.kind == Kind::document ? find(each.bytes, "code") : std::nullopt;
+    if (!code) return true;
+    note_inner(code_of(*code), into);
+    note_shard(code_of(*code), into);
+    return true;
+  }));
+}
+
 /// `index_key`: where it says which statement it is about.
 void note_write_error(std::string_view error, std::string_view index_key, Reply& into) {
   const auto code = find(error, "code");
@@ -33,8 +54,8 @@ void note_write_error(std::string_view error, std::string_view index_key, Reply&
   }
   if (!code) return;
   note_inner(code_of(*code), into);
-  const bool lost = code::is_network(code_of(*code)) || code_of(*code) == code::failed_to_satisfy_read_preference;
-  if (lost && into.inner_network_code == 0) into.inner_network_code = code_of(*code);
+  note_shard(code_of(*code), into);
+  if (code_of(*code) == code::multiple_errors_occurred) note_causes(error, into);
 }
 
 bool read_write_errors(std::string_view errors, Reply& into) {
@@ -164,8 +185,8 @@ bool tells_of_the_repetition_only(const Command& command, const Reply& reply) {
 }
 
 bool tells_of_the_transaction(const Reply& reply) {
-  if (reply.ok) return true;
-  return (reply.code == code::no_such_transaction || reply.transient_label) && !code::is_apart_from_execution(reply.code);
+  // That a server knows of no transaction has the label only where a majority has heard that: else another one may be elected that does.
+  return reply.ok || (reply.transient_label && !code::is_apart_from_execution(reply.code));
 }
 
 bool refuses_number(const Reply& reply) {

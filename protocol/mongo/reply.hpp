@@ -28,7 +28,7 @@ struct Reply {
   int first_error_code = 0;
   bool known_again = false;          // retriedStmtIds, of 5.0 and newer: some statements were answered from history
   int inner_state_change = 0;        // the first such code in writeErrors or writeConcernError
-  int inner_network_code = 0;        // the first in writeErrors by which a mongos tells that it lost a shard, or found none
+  int inner_network_code = 0;        // in writeErrors, of a mongos that lost a shard; or, where none was lost, that it found none
   std::optional<std::int64_t> cursor;
   std::string_view cursor_namespace;
   std::string_view election_id;      // twelve bytes, of replies to writes; empty: none

@@ -170,8 +170,9 @@ OperationStep OperationMachine::kill_again(SteadyTime now) {
 }
 
 OperationStep OperationMachine::on_not_executed(SteadyTime now) {
-  // Whoever is no primary any more has ended its transactions; a first statement has not begun one.
-  if (is_statement_of_transaction() && !command_.starts_transaction) return transaction_lost();
+  // Whoever is no primary any more has ended its transactions; a first statement has not begun one, but for a mongos, which knows its number now.
+  const bool begun = !command_.starts_transaction || (settings_.sharded && !broken("begun_by_mongos"));
+  if (is_statement_of_transaction() && begun) return transaction_lost();
   if (command_.kind == CommandKind::get_more) return cursor_lost();
   if (command_.kind == CommandKind::kill_cursors && place_.member) return Answer{wire::no_cursors_body(command_)};
   // Another member's operation of that number is another one.
@@ -242,6 +243,9 @@ OperationStep OperationMachine::on_believed(const wire::Reply& reply, SteadyTime
   if (repetition && !broken("caused_by_repetition")) return outcome_unknown();
   // It may have waited for the first, which goes on.
   if (unknown_ && wire::tells_of_the_repetition_only(command_, reply)) return outcome_unknown();
+  // A mongos tells below the root what a shard says at it, before it looks into its history.
+  const bool of_shard = settings_.sharded && code::is_apart_from_execution(reply.first_error_code);
+  if (unknown_ && of_shard && !broken("repetition_at_shard")) return outcome_unknown();
   // The first time it may have been taken: collections are dropped and made anew as others.
   if (wire::refuses_number(reply) && !broken("refused_again")) return outcome_unknown();
   if (batch_) return on_part(reply, now);

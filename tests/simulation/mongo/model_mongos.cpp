@@ -135,11 +135,16 @@ void Mongos::go_on_with_cursor(const JobPointer& job) {
 bool Mongos::join_transaction(const JobPointer& job) {
   const auto& command = job->command;
   const auto number = *command.transaction_number;
+  const auto found = transactions_.find(command.session);
   if (command.starts_transaction) {
+    // Begun is begun, whatever became of the statement that began it.
+    if (found != transactions_.end() && found->second == number) {
+      answer(job, wire::error_body({code::conflicting_operation, "already started", {}}));
+      return false;
+    }
     transactions_[std::string(command.session)] = number;
     return true;
   }
-  const auto found = transactions_.find(command.session);
   if (found != transactions_.end() && found->second == number) return true;
   job->recovers = command.kind == CommandKind::commit && wire::find(job->request.body, "recoveryToken");
   if (job->recovers) return true;
@@ -173,6 +178,10 @@ void Mongos::ask(const JobPointer& job, Member& member) {
   const auto& command = job->command;
   // A commit of w: 1 that it repeated as it is could be told as lost and come back: the servers' flaw, not to be counted here.
   if (++job->attempts > 1 && command.kind == CommandKind::commit) job->command.majority = true;
+  // The shard's word for a statement that it did not come to.
+  if (loses_shards_ && job->attempts == 1 && is_batch(command) && clock_.pick(1000) < 15) {
+    return fail(job, clock_.chance(50) ? code::max_time_expired : code::interrupted);
+  }
   const bool loses = loses_shards_ && clock_.pick(1000) < (command.kind == CommandKind::commit ? 80 : 40);
   if (loses && clock_.chance(50)) {
     if (clock_.chance(50)) shard_.step_down(member.index);

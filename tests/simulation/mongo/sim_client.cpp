@@ -277,6 +277,7 @@ void SimClient::run_statement(Transaction transaction, std::size_t at) {
   if (!std::exchange(transaction.begun, true)) writer.boolean("startTransaction", true);
   ask(writer.finish(), [this, transaction = std::move(transaction), at](const Reply& reply) mutable {
     if (wire::find(reply.body, "recoveryToken")) transaction.token = true;
+    EXPECT_NE(reply.fields.code, code::conflicting_operation) << "a transaction is begun twice";
     if (!reply.fields.ok) {
       // Told that it is lost, a driver runs it again as a whole.
       if (reply.fields.transient_label && transaction.runs < 5) return run_transaction(transaction);

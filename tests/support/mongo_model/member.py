@@ -69,6 +69,7 @@ class Member:
         self.routes = {}
         self.ended_sessions = set()
         self.transactions = {}
+        self.begun = set()
         self.counts = collections.Counter()
 
     # What it is

@@ -55,6 +55,11 @@ async def _routed(op, request):
     if found is None:
         raise CommandError(59, f"no such command: '{op.name}'" if "$db" in op.doc else "OP_MSG requests require a $db argument")
     in_transaction = op.doc.get("autocommit") is False
+    if in_transaction and op.doc.get("startTransaction"):
+        # Begun is begun, whatever becomes of the statement that begins it.
+        if _key(op) in op.member.begun:
+            raise CommandError(117, f"txnNumber {op.doc['txnNumber']} is already started")
+        op.member.begun.add(_key(op))
     can_retry = not op.doc.get("startTransaction") and (
         op.ending or not in_transaction and (found.needs == READ and op.name != "getMore" or found.retryable and "txnNumber" in op.doc))
     for attempt in range(ATTEMPTS):

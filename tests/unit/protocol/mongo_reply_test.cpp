@@ -122,7 +122,30 @@ TEST(MongoReply, what_a_mongos_tells_of_a_lost_shard_in_write_errors_is_no_answe
   }
   EXPECT_EQ(verdict(command(Kind::write), written(0, {{0, 6}})), Verdict::unknown) << "captured: it had been executed";
   EXPECT_EQ(verdict(command(Kind::write), written(0, {{0, 133}})), Verdict::believed) << "there was nobody to send it to";
+  EXPECT_EQ(verdict(command(Kind::write, 2), written(0, {{0, 133}, {1, 6}})), Verdict::unknown) << "the second one was sent";
   EXPECT_EQ(verdict(numbered(), written(0, {{0, 11000}})), Verdict::believed);
+}
+
+/// What a mongos tells of a statement that failed on several shards, each in another way.
+std::string failed_on_shards(const std::vector<int>& codes) {
+  Writer causes, info, error, list, writer;
+  for (std::size_t i = 0; i < codes.size(); ++i) {
+    Writer cause;
+    causes.document(std::to_string(i), cause.int32("index", 0).int32("code", codes[i]).text("errmsg", "of a shard").finish());
+  }
+  info.array("causedBy", causes.finish());
+  error.int32("index", 0).int32("code", 65).text("errmsg", "multiple errors for op : ").document("errInfo", info.finish());
+  list.document("0", error.finish());
+  return writer.int32("n", 0).array("writeErrors", list.finish()).real("ok", 1).finish();
+}
+
+TEST(MongoReply, a_lost_shard_is_found_among_the_errors_of_several) {
+  auto many = command(Kind::write);
+  many.multiple = true;
+  EXPECT_EQ(verdict(many, failed_on_shards({11602, 6})), Verdict::unknown);
+  EXPECT_EQ(verdict(many, failed_on_shards({121, 9001})), Verdict::unknown);
+  EXPECT_EQ(verdict(numbered(), failed_on_shards({133, 7})), Verdict::try_again);
+  EXPECT_EQ(verdict(many, failed_on_shards({11000, 121})), Verdict::believed) << "both are the write's own";
 }
 
 /// `{cursor: {firstBatch: [{ok: 0, idx: 0, code}]}, nErrors: 1, …}`: what a bulkWrite of MongoDB 8.0 is answered.

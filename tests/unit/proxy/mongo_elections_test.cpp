@@ -72,6 +72,19 @@ TEST(MongoMembers, a_write_whose_reply_names_no_election_is_believed_unless_anot
   EXPECT_FALSE(members.has_replaced(1, write, reply, 0));
 }
 
+TEST(MongoMembers, what_else_changes_something_is_believed_as_a_write_is) {
+  Members members(config_with(2), {});
+  wire::Reply reply;
+  reply.ok = true;
+  const auto drop = command_of(wire::CommandKind::other);
+  static_cast<void>(members.note(0, primary_of("000000000001")));
+  EXPECT_FALSE(members.has_replaced(0, drop, reply, 0));
+  static_cast<void>(members.note(1, primary_of("000000000002")));
+  EXPECT_TRUE(members.has_replaced(0, drop, reply, 0)) << "the collection comes back when that member rolls back";
+  EXPECT_FALSE(members.has_replaced(0, command_of(wire::CommandKind::other, true), reply, 0));
+  EXPECT_FALSE(members.has_replaced(1, drop, reply, 0));
+}
+
 TEST(MongoMembers, a_numbered_write_of_one_that_was_replaced_is_asked_for_again_even_where_the_majority_has_it) {
   Members members(config_with(2), {});
   static_cast<void>(members.note(0, primary_of("000000000002")));

@@ -236,6 +236,23 @@ TEST(MongoOperation, row_4_what_ends_the_repetition_only_says_nothing_of_the_fir
   EXPECT_TRUE(executed.start().member().lost().member().reply(11000).forwards()) << "it was not in the history, and was executed";
 }
 
+TEST(MongoOperation, row_4_behind_a_mongos_what_ends_the_repetition_only_stands_below_the_root) {
+  for (const int code : {13, 24, 50, 262, 11601}) {
+    wire::Writer error, list, writer;
+    list.document("0", error.int32("index", 0).int32("code", code).finish());
+    const auto body = writer.int32("n", 0).array("writeErrors", list.finish()).real("ok", 1).finish();
+    auto settings = Script::defaults();
+    settings.sharded = true;
+    Script script(numbered_write(), {}, settings);
+    EXPECT_EQ(script.start().member().lost().member().reply_with(body).code(), 6) << code;
+    EXPECT_NE(script.message().find("outcome unknown"), std::string::npos);
+    Script first(numbered_write(), {}, settings);
+    EXPECT_TRUE(first.start().member().reply_with(body).forwards()) << "nothing was done before: " << code;
+    Script member(numbered_write());
+    EXPECT_TRUE(member.start().member().lost().member().reply_with(body).forwards()) << "a member looks into the history first: " << code;
+  }
+}
+
 TEST(MongoOperation, row_4_nothing_is_sent_again_once_the_servers_may_have_forgotten_it) {
   auto settings = Script::defaults();
   settings.hold_timeout = 10h;

@@ -62,6 +62,14 @@ TEST(MongoOperation, row_10_a_first_statement_that_was_refused_has_begun_nothing
   EXPECT_TRUE(script.member().reply(0).forwards());
 }
 
+TEST(MongoOperation, row_10_behind_a_mongos_a_refused_first_statement_has_begun_the_transaction) {
+  auto settings = Script::defaults();
+  settings.sharded = true;
+  Script script(in_transaction(Kind::write, true), {}, settings);
+  EXPECT_EQ(script.start().member().reply(10107, transient).code(), 251) << "the mongos takes its number for begun (117 without a label)";
+  EXPECT_EQ(script.labels(), transient);
+}
+
 TEST(MongoOperation, row_11_a_transaction_is_ended_by_its_member_while_paused) {
   auto settings = Script::defaults();
   settings.paused = true;
@@ -139,6 +147,10 @@ TEST(MongoOperation, row_11_a_commit_that_fails_the_second_time_only_may_have_wo
     Script aborted(in_transaction(Kind::commit), at(1));
     EXPECT_TRUE(aborted.start().member().lost().member().reply(code, transient).forwards()) << "the server says that it did not happen: " << code;
   }
+  // A server that could not bring it to the majority that it knows of no transaction leaves the label out: another may be elected that does.
+  Script not_durable(in_transaction(Kind::commit), at(1));
+  EXPECT_EQ(not_durable.start().member().lost().member().reply(251).code(), 6);
+  EXPECT_EQ(not_durable.labels(), (Labels{"RetryableWriteError", "UnknownTransactionCommitResult"}));
   Script locked(in_transaction(Kind::commit), at(1));
   EXPECT_EQ(locked.start().member().lost().member().reply(24, transient).code(), 6) << "it says that of the second time only";
 }
