@@ -208,6 +208,23 @@ def test_a_transaction_that_only_read_has_nothing_to_recover_at_another_mongos(s
         assert runs == [{"_id": 1}] * expected
 
 
+def test_a_transaction_whose_first_statement_a_shard_refused_runs_again(sharded, start_holdfast):
+    """The mongos has begun it and would not begin it twice (117, which no driver repeats)."""
+    proxy = serve(start_holdfast, f"mongodb://{','.join(sharded.mongos)}/")
+    with closing(WatchedClient(proxy.port)) as watched, sharded.direct(sharded.primary()) as shard:
+        watched.collection.insert_one({"_id": 1})
+        shard.admin.command("configureFailPoint", "failCommand", mode={"times": 1}, data={"failCommands": ["insert"], "errorCode": 10107})
+        runs = []
+
+        def body(session):
+            runs.append(watched.collection.insert_one({"_id": 2}, session=session))
+
+        with watched.client.start_session() as session:
+            session.with_transaction(body)
+        assert len(runs) == 1, "the first run ended at its insert"
+        assert watched.collection.count_documents({}) == 2
+
+
 def test_what_a_mongos_hides_of_a_lost_shard_is_sent_again_and_counts_once(sharded, start_holdfast):
     proxy = serve(start_holdfast, f"mongodb://{','.join(sharded.mongos)}/")
     with closing(WatchedClient(proxy.port)) as watched:

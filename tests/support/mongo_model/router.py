@@ -57,6 +57,8 @@ async def _routed(op, request):
     in_transaction = op.doc.get("autocommit") is False
     if in_transaction and op.doc.get("startTransaction"):
         # Begun is begun, whatever becomes of the statement that begins it.
+        if not {"lsid", "txnNumber"} <= op.doc.keys():
+            raise CommandError(72, "startTransaction needs a session and a number")
         if _key(op) in op.member.begun:
             raise CommandError(117, f"txnNumber {op.doc['txnNumber']} is already started")
         op.member.begun.add(_key(op))
@@ -156,7 +158,8 @@ def _hidden(op, found, document):
         if op.name == "update":
             document["nModified"] = 0
     labels = [one for one in document.pop("errorLabels", []) if one != "RetryableWriteError"]
-    if found.needs == WRITE or op.doc.get("autocommit") is False or retriable:
+    in_transaction = op.doc.get("autocommit") is False
+    if (found.needs == WRITE or in_transaction or retriable) and not (in_transaction and document.get("code") == 10107):
         _scrubbed(document)
     for error in document.get("writeErrors", []):
         if error["code"] not in (189, 11602):
