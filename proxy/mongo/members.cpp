@@ -363,7 +363,8 @@ bool Members::has_replaced(std::size_t member, const wire::Command& command, con
   // One that was elected counts before it can be used.
   const bool elected = newest_primary_ && *newest_primary_ != member;
   // A findAndModify's reply and a failure name no election.
-  const bool changes = command.kind == wire::CommandKind::write || command.kind == wire::CommandKind::other;
+  // An operation is killed at the member that has it, whoever is the primary.
+  const bool changes = command.kind == wire::CommandKind::write || (command.kind == wire::CommandKind::other && !command.operation);
   if (changes) return elected && !everywhere && !broken("replaced_writer");
   if (command.kind == wire::CommandKind::commit) return elected && !everywhere && !broken("replaced_committer");
   const bool of_primary = command.kind == wire::CommandKind::read && !command.in_transaction &&

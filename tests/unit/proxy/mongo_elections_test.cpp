@@ -83,6 +83,9 @@ TEST(MongoMembers, what_else_changes_something_is_believed_as_a_write_is) {
   EXPECT_TRUE(members.has_replaced(0, drop, reply, 0)) << "the collection comes back when that member rolls back";
   EXPECT_FALSE(members.has_replaced(0, command_of(wire::CommandKind::other, true), reply, 0));
   EXPECT_FALSE(members.has_replaced(1, drop, reply, 0));
+  auto kill = drop;
+  kill.operation = 7;
+  EXPECT_FALSE(members.has_replaced(0, kill, reply, 1)) << "it is for whoever has the operation";
 }
 
 TEST(MongoMembers, a_numbered_write_of_one_that_was_replaced_is_asked_for_again_even_where_the_majority_has_it) {
