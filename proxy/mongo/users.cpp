@@ -132,4 +132,26 @@ std::string make_users_info(std::string_view database, std::string_view user) {
   return writer.document("usersInfo", who.finish()).boolean("showCredentials", true).text("$db", database).finish();
 }
 
+bool is_logged_in_as(std::string_view body, std::string_view database, std::string_view user) {
+  const auto info = wire::find(body, "authInfo");
+  const auto users = info && info->kind == wire::Kind::document ? wire::find(info->bytes, "authenticatedUsers") : std::nullopt;
+  if (!users || users->kind != wire::Kind::array) return false;
+  int count = 0, fitting = 0;
+  const auto walk = wire::for_each(users->bytes, [&](const wire::Element& one) {
+    const auto says = [&](const char* key, std::string_view text) {
+      const auto field = one.kind == wire::Kind::document ? wire::find(one.bytes, key) : std::nullopt;
+      return field && field->kind == wire::Kind::text && field->bytes == text;
+    };
+    ++count;
+    if (says("user", user) && says("db", database)) ++fitting;
+    return true;
+  });
+  return walk == wire::Walk::complete && count == 1 && fitting == 1;
+}
+
+std::string make_connection_status() {
+  wire::Writer writer;
+  return writer.int32("connectionStatus", 1).text("$db", "admin").finish();
+}
+
 }  // namespace holdfast::proxy::mongo

@@ -3,6 +3,7 @@
 
 #include "crypto/base64.hpp"
 #include "protocol/mongo/document.hpp"
+#include "protocol/mongo/reply.hpp"
 #include "proxy/mongo/users.hpp"
 
 namespace holdfast::proxy::mongo {
@@ -88,6 +89,27 @@ TEST(MongoUsers, verifiers_are_read_from_usersinfo_and_a_broken_one_is_none) {
   EXPECT_FALSE(read_users_info(info(key, 0)));
   EXPECT_FALSE(read_users_info(info(key, -1)));
   EXPECT_FALSE(read_users_info(wire::empty_document));
+}
+
+TEST(MongoUsers, a_connection_is_a_users_where_its_server_names_that_one_and_nobody_else) {
+  const auto status = [](std::initializer_list<std::pair<const char*, const char*>> named) {
+    wire::Writer users, info, body;
+    int number = 0;
+    for (const auto& [database, user] : named) {
+      wire::Writer one;
+      users.document(std::to_string(number++), one.text("user", user).text("db", database).finish());
+    }
+    return body.document("authInfo", info.array("authenticatedUsers", users.finish()).finish()).real("ok", 1).finish();
+  };
+  EXPECT_TRUE(is_logged_in_as(status({{"admin", "app"}}), "admin", "app"));
+  EXPECT_FALSE(is_logged_in_as(status({{"admin", "root"}}), "admin", "app"));
+  EXPECT_FALSE(is_logged_in_as(status({{"shop", "app"}}), "admin", "app"));
+  EXPECT_FALSE(is_logged_in_as(status({}), "admin", "app"));
+  EXPECT_FALSE(is_logged_in_as(status({{"admin", "app"}, {"admin", "root"}}), "admin", "app"));
+  EXPECT_FALSE(is_logged_in_as(status({{"admin", "root"}, {"admin", "app"}}), "admin", "app"));
+  const auto whole = status({{"admin", "app"}});
+  for (std::size_t i = 0; i < whole.size() - 20; ++i) EXPECT_FALSE(is_logged_in_as(whole.substr(0, i), "admin", "app")) << i;
+  EXPECT_FALSE(is_logged_in_as(wire::error_body({59, "no such command: 'connectionStatus'"}), "admin", "app"));
 }
 
 }  // namespace
