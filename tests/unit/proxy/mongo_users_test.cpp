@@ -60,6 +60,18 @@ TEST(MongoUsers, the_sessions_of_a_user_share_one_login_that_forgets_a_password_
   EXPECT_FALSE(login->keys.any());
 }
 
+TEST(MongoUsers, a_login_takes_no_other_users_password) {
+  Login login;
+  login.user = "rota";
+  login.database = "admin";
+  login.password = config::Secret("pwa");
+  login.take_password("admin", "rotb", config::Secret("pwb"));
+  login.take_password("shop", "rota", config::Secret("pwb"));
+  EXPECT_EQ(login.password.reveal(), "pwa");
+  login.take_password("admin", "rota", config::Secret("pwc"));
+  EXPECT_EQ(login.password.reveal(), "pwc");
+}
+
 TEST(MongoUsers, what_a_server_said_is_believed_for_a_few_seconds_however_often_it_is_asked_for) {
   Users users(config_with("pencil"), "secret");
   users.learn("admin", "batch", Verifiers{}, Time{});
