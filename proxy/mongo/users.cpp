@@ -98,8 +98,9 @@ std::shared_ptr<Login> Users::login_of(const std::string& database, const std::s
     login->database = database;
     logins_.put(name, login, now);
   }
+  // Of a user that the configuration names no more the password that it had may be an old one by now. What the user's own proof yields stays.
   const auto entry = entries_.find(name);
-  if (entry != entries_.end()) login->use_password(entry->second.password);
+  login->use_password(entry != entries_.end() ? entry->second.password : config::Secret());
   return login;
 }
 

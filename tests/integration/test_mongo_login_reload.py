@@ -1,4 +1,4 @@
-"""Reloads that change who the proxy logs in as: never one user with another's password."""
+"""Reloads that change who the proxy logs in as, or whom the configuration knows: never one user with another's password."""
 
 import pytest
 from pymongo import MongoClient
@@ -89,3 +89,22 @@ def test_another_user_of_auth_query_waits_for_a_restart_too(model, serve, tmp_pa
     with RawClient(proxy.port) as client:
         assert client.log_in("admin", "late", APP)["ok"] == 1
     assert "reload: the new user or authSource of auth_query of main takes effect after a restart" in said
+
+
+def test_a_user_that_the_configuration_names_no_more_keeps_no_password_of_it(model, serve, tmp_path):
+    (tmp_path / "rota").write_text(ROTA)
+    (tmp_path / "app").write_text(APP)
+    proxy = serve("rota", ROTA, auth="scram", auth_query={"user": "rota", "password_file": str(tmp_path / "rota")},
+                  users=[{"name": "app", "password_file": str(tmp_path / "app")}])
+    with RawClient(proxy.port) as client:
+        assert client.log_in("admin", "app", APP)["ok"] == 1
+        assert find(client)["ok"] == 1
+    del proxy.connection_config["users"]
+    reload(proxy)
+    change_password(model, "app", NEW)
+    lose_connections(model, proxy)
+    with RawClient(proxy.port) as client:
+        assert client.log_in("admin", "app", NEW)["ok"] == 1
+        for _ in range(2):
+            assert find(client)["ok"] == 1, "by what its own proof yields"
+            lose_connections(model, proxy)

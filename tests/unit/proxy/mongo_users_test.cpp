@@ -60,6 +60,23 @@ TEST(MongoUsers, the_sessions_of_a_user_share_one_login_that_forgets_a_password_
   EXPECT_FALSE(login->keys.any());
 }
 
+TEST(MongoUsers, the_password_of_a_user_that_the_configuration_names_no_more_is_forgotten_and_keys_without_one_are_kept) {
+  Users users(config_with("pencil"), "secret");
+  const auto login = users.login_of("admin", "app", Time{});
+  login->keys.sha256 = crypto::ScramKeys{};
+  auto without = config_with("pencil");
+  without.users.clear();
+  users.update(without);
+  EXPECT_EQ(users.login_of("admin", "app", Time{}), login);
+  EXPECT_TRUE(login->password.empty());
+  EXPECT_FALSE(login->can_log_in()) << "nor is it what came of that password";
+  login->keys.sha256 = crypto::ScramKeys{};
+  EXPECT_TRUE(users.login_of("admin", "app", Time{})->keys.sha256) << "of its own proof";
+  users.update(config_with("pen"));
+  EXPECT_EQ(users.login_of("admin", "app", Time{})->password.reveal(), "pen");
+  EXPECT_FALSE(login->keys.any());
+}
+
 TEST(MongoUsers, a_login_takes_no_other_users_password) {
   Login login;
   login.user = "rota";
