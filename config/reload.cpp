@@ -6,6 +6,22 @@
 
 namespace holdfast::config {
 
+namespace {
+
+/// MongoDB: is the proxy's own login another's, and not only its password another one? PostgreSQL's is made anew for each connection.
+bool changes_login(const MongoUri& running, const MongoUri& next) {
+  if (running.user != next.user || running.mechanism != next.mechanism) return true;
+  return !running.user.empty() && running.auth_database != next.auth_database;
+}
+
+bool changes_service(const Connection& running, const Connection& next) {
+  if (running.type != ConnectionType::mongodb || next.type != ConnectionType::mongodb) return false;
+  if (!running.auth_query || !next.auth_query) return running.auth_query.has_value() != next.auth_query.has_value();
+  return running.auth_query->user != next.auth_query->user || running.mongo.auth_database != next.mongo.auth_database;
+}
+
+}  // namespace
+
 std::vector<std::string> needs_restart(const Config& running, const Config& next) {
   std::vector<std::string> sentences;
   const auto say = [&](bool differs, const std::string& what) {
@@ -29,6 +45,8 @@ std::vector<std::string> needs_restart(const Config& running, const Config& next
     say(found->tls != connection.tls, "the changed tls section of " + connection.id);
     say(found->postgres.hosts != connection.postgres.hosts || found->mongo.hosts != connection.mongo.hosts,
         "the new hosts of " + connection.id);
+    say(changes_login(found->mongo, connection.mongo), "the new user, authSource or authMechanism of " + connection.id);
+    say(changes_service(*found, connection), "the new user or authSource of auth_query of " + connection.id);
   }
   for (const auto& connection : running.connections) {
     const bool kept = std::ranges::find(next.connections, connection.id, &Connection::id) != next.connections.end();

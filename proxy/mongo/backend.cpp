@@ -176,7 +176,7 @@ Task<Backend::Opened> Backend::open(std::shared_ptr<const BackendSettings> setti
   if (hello->topology_version) opened.backend->process = hello->topology_version->process;
   opened.backend->negotiate(settings->uri, *hello);
   if (logs_in) {
-    const auto result = co_await log_in(*opened.backend, as, hello->mechanisms);
+    const auto result = co_await log_in(*opened.backend, as, opened.hello);
     if (!result.error.empty()) {
       const auto failure = limit.expired() ? Failure::unreachable : result.failure;
       fail(failure, (limit.expired() ? "timed out logging in" : result.error) + (" (" + name + ")"));

@@ -2,10 +2,12 @@
 #include "proxy/mongo/client_login.hpp"
 
 #include <utility>
+#include <vector>
 
 #include "crypto/base64.hpp"
 #include "protocol/mongo/document.hpp"
 #include "protocol/mongo/error_codes.hpp"
+#include "protocol/mongo/frame.hpp"
 #include "protocol/mongo/reply.hpp"
 #include "proxy/mongo/login.hpp"
 
@@ -49,6 +51,15 @@ SaslStart read_sasl_start(std::string_view body) {
   }
   if (start.hash) start.user = crypto::user_of_client_first(start.payload).value_or(std::string());
   return start;
+}
+
+bool reads_one_way(std::string_view body) {
+  std::vector<std::string_view> keys;
+  const auto walk = wire::for_each(body, [&](const wire::Element& field) {
+    keys.push_back(field.key);
+    return true;
+  });
+  return walk == wire::Walk::complete && !wire::holds_one_twice(std::move(keys));
 }
 
 std::optional<SaslPayload> read_sasl_payload(std::string_view body) {

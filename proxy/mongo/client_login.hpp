@@ -19,6 +19,8 @@ struct SaslStart {
   std::string user;         // whom the payload names; empty: nobody
 };
 [[nodiscard]] SaslStart read_sasl_start(std::string_view body);
+/// Can another read only the same in it? Not where a key stands in it twice: some take the first of them, some the last. Nor in what is no BSON.
+[[nodiscard]] bool reads_one_way(std::string_view body);
 
 /// The payload of saslStart, of saslContinue or of an answer to them; none where there is none that can be read.
 struct SaslPayload {

@@ -173,7 +173,7 @@ void MongoConnection::take_seeds(const config::MongoUri& uri) {
   settings_->own->database = uri.auth_database;
   members_.seed(uri);
   upstream_.rename_endpoint(0, uri.hosts.front());
-  context_->use(with_found(context_->config));
+  context_->use_seeds(with_found(context_->config));
   follow_members();
 }
 
@@ -252,8 +252,9 @@ MongoConnection::Tls MongoConnection::read_tls(const config::Connection& config)
 
 void MongoConnection::reconfigure(std::shared_ptr<const config::Connection> config) {
   asio::post(home_.executor(), [this, config, tls = read_tls(*config)] {
-    context_->use(with_found(config));
-    settings_->own->use_password(config->mongo.password);
+    const auto found = with_found(config);
+    context_->use(found);
+    settings_->own->take_password(found->mongo.auth_database, found->mongo.user, found->mongo.password);
     if (tls.client) context_->client_tls = tls.client;
     if (!tls.server) return;
     settings_->tls = tls.server;

@@ -80,8 +80,12 @@ void Context::use(std::shared_ptr<const config::Connection> next) {
   config = std::move(next);
   users.update(*config);
   pool.limit_logins(config->reconnect.concurrency);
-  if (service) service->database = database_of_service(*config);
-  if (service && config->auth_query) service->use_password(config->auth_query->password);
+  if (service && config->auth_query) service->take_password(database_of_service(*config), config->auth_query->user, config->auth_query->password);
+}
+
+void Context::use_seeds(std::shared_ptr<const config::Connection> found) {
+  if (service) service->database = database_of_service(*found);
+  use(std::move(found));
 }
 
 Task<Context::Found> Context::primary(Waiter waiter, std::shared_ptr<Login> login, AskFirst ask, SteadyTime deadline) {

@@ -46,6 +46,8 @@ class Context {
 
   /// The configuration has changed.
   void use(std::shared_ptr<const config::Connection> next);
+  /// DNS has named the hosts of a mongodb+srv:// URI, and what stands with them: maybe whose database its users are in.
+  void use_seeds(std::shared_ptr<const config::Connection> found);
 
   /// Somebody who waits: its number at the gate, and whether its client has gone, which lives as long as the wait.
   struct Waiter {

@@ -55,6 +55,10 @@ struct Login {
     password = configured;
     keys = {};
   }
+  /// The configuration names a user with its password: another user's is of no use to this login.
+  void take_password(const std::string& of_database, const std::string& of_user, const config::Secret& configured) {
+    if (of_database == database && of_user == user) use_password(configured);
+  }
   /// As saslSupportedMechs names a user.
   [[nodiscard]] std::string name() const { return database + "." + user; }
 };

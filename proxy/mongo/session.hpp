@@ -72,7 +72,9 @@ class Session : public std::enable_shared_from_this<Session> {
   Task<std::variant<wire::HelloExtras, std::string>> relay_hello(const wire::HelloRequest& hello);
   Task<std::string> start_relay(std::string_view body, SaslStart start);
   Task<std::string> continue_relay(std::string_view body);
-  Task<> finish_relay();
+  [[nodiscard]] std::string refuse_relay(const std::string& why);
+  [[nodiscard]] std::string lose_relay();
+  Task<std::string> finish_relay();
   void drop_relay();
 
   // what goes upstream (session_operation.cpp)

@@ -47,6 +47,12 @@ std::string unreachable(const std::string& why) {
   return wire::error_body({wire::code::host_unreachable, "holdfast: the login could not be checked: " + why});
 }
 
+/// What the server is to let in is called here by the name that was read. Where that can be read otherwise, or not at all, nobody is let in.
+/// No database has a name with a dot: "a.b" and "c" are not who is "a" and "b.c".
+bool names_one_user(std::string_view body, const SaslStart& start) {
+  return reads_one_way(body) && !start.user.empty() && start.database.find('.') == std::string::npos;
+}
+
 /// DATABASE.USER; a user's name may hold dots.
 std::pair<std::string, std::string> split_name(const std::string& name) {
   const auto dot = name.find('.');
@@ -225,10 +231,11 @@ Task<std::optional<std::string>> Session::ask_relay(std::string body, SteadyTime
 Task<std::variant<wire::HelloExtras, std::string>> Session::relay_hello(const wire::HelloRequest& hello) {
   wire::HelloExtras extras;
   auto start = read_sasl_start(hello.speculative.empty() ? wire::empty_document : hello.speculative);
-  const auto speculative = start.hash ? hello.speculative : std::string_view();
   if (start.database.empty()) start.database = "admin";
+  const auto speculative = start.hash && names_one_user(hello.speculative, start) ? hello.speculative : std::string_view();
   std::string error;
   drop_relay();
+  if (speculative.empty() && hello.wants_mechanisms_of.empty()) co_return extras;
   auto question = wire::make_login_hello(hello.wants_mechanisms_of, speculative);
   const auto reply = co_await ask_relay(std::move(question), now() + context_->config->reconnect.hold_timeout, error);
   if (!reply && !hello.wants_mechanisms_of.empty()) co_return unreachable(error);
@@ -246,8 +253,24 @@ Task<std::variant<wire::HelloExtras, std::string>> Session::relay_hello(const wi
   co_return extras;
 }
 
+/// The client is nobody from here on, whoever it was before.
+std::string Session::refuse_relay(const std::string& why) {
+  const auto user = relay_ ? relay_->start.user : std::string();
+  spdlog::info("{}: login of {} from {} refused: {}", context_->config->id, user.empty() ? "somebody" : user, address_, why);
+  drop_relay();
+  login_ = login_of_a_stranger();
+  return login_failed_body();
+}
+
+std::string Session::lose_relay() {
+  context_->upstream.backend_lost(relay_->lease.member(), "a login was not answered");
+  drop_relay();
+  return unreachable("the connection was lost");
+}
+
 Task<std::string> Session::start_relay(std::string_view body, SaslStart start) {
   if (relay_ && !relay_->server_first.empty()) drop_relay();
+  if (!names_one_user(body, start)) co_return refuse_relay("whom it is for can be read in more ways than one, or in none");
   std::string error;
   const auto reply = co_await ask_relay(relayed_body(body, start.database), now() + context_->config->reconnect.hold_timeout, error);
   if (!reply) co_return unreachable(error);
@@ -263,6 +286,7 @@ Task<std::string> Session::start_relay(std::string_view body, SaslStart start) {
 }
 
 Task<std::string> Session::continue_relay(std::string_view body) {
+  if (!reads_one_way(body)) co_return refuse_relay("a key of its saslContinue stands there twice");
   auto* backend = &*relay_->lease;
   if (relay_->client_final.empty()) {
     if (const auto payload = read_sasl_payload(body)) relay_->client_final = payload->bytes;
@@ -270,25 +294,29 @@ Task<std::string> Session::continue_relay(std::string_view body) {
   Deadline limit(context_->home, now() + context_->config->reconnect.connection_timeout, [backend] { backend->close(); });
   const auto reply = co_await backend->run(relayed_body(body, relay_->start.database));
   const auto said = reply ? wire::read_reply(*reply) : wire::Reply{};
-  if (!reply || wire::code::is_state_change(said.code)) {
-    context_->upstream.backend_lost(relay_->lease.member(), "a login was not answered");
-    drop_relay();
-    co_return unreachable("the connection was lost");
-  }
+  if (!reply || wire::code::is_state_change(said.code)) co_return lose_relay();
   const auto done = wire::find(*reply, "done");
   if (!said.ok) {
     spdlog::info("{}: login of {} from {} refused by the server", context_->config->id, relay_->start.user, address_);
     drop_relay();
     login_ = login_of_a_stranger();
   } else if (done && done->truth()) {
-    co_await finish_relay();
+    auto failed = co_await finish_relay();
+    if (!failed.empty()) co_return failed;
   }
   co_return relayed_body(*reply, {});
 }
 
-/// The server has let the client in. Its own verifier, where it may read that, and its proof yield the key for later logins.
-Task<> Session::finish_relay() {
+/// The server has let the client in. Its own verifier, where it may read that, and its proof yield the key for later logins. Returns what to
+/// answer where it gets none of that.
+Task<std::string> Session::finish_relay() {
   const auto& start = relay_->start;
+  // All that a user's sessions share goes by the name that was read here. That of whom the server has let in is its own word only.
+  const auto status = co_await relay_->lease->run(make_connection_status());
+  if (!status || wire::code::is_state_change(wire::read_reply(*status).code)) co_return lose_relay();
+  if (!is_logged_in_as(*status, start.database, start.user)) {
+    co_return refuse_relay("the server does not say by connectionStatus that it has let in " + start.database + "." + start.user);
+  }
   login_ = context_->users.login_of(start.database, start.user, now());
   const auto body = co_await relay_->lease->run(make_users_info(start.database, start.user));
   const auto verifiers = body ? read_users_info(*body) : std::nullopt;
@@ -305,6 +333,7 @@ Task<> Session::finish_relay() {
   own_.clear();
   if (!login_->can_log_in() || !context_->pool.is_shared()) own_.push_back(std::move(relay_->lease));
   relay_.reset();
+  co_return std::string();
 }
 
 }  // namespace holdfast::proxy::mongo

@@ -122,18 +122,26 @@ bool are_same(const std::optional<crypto::ScramKeys>& one, const std::optional<c
   return one && other && one->client_key == other->client_key && one->salt == other->salt;
 }
 
+/// A secondary may not have heard yet of a user who was made, or given another password, a moment ago: what it refuses may be good elsewhere.
+bool knows_users(const wire::MemberHello& of) {
+  using Type = wire::MemberHello::Type;
+  return of.type == Type::primary || of.type == Type::mongos || of.type == Type::standalone;
+}
+
 }  // namespace
 
-Task<LoginOutcome> log_in(Backend& backend, std::shared_ptr<Login> login, std::vector<std::string> mechanisms) {
+Task<LoginOutcome> log_in(Backend& backend, std::shared_ptr<Login> login, const wire::MemberHello& hello) {
   if (login->mechanism == config::MongoMechanism::x509) co_return co_await log_in_by_certificate(backend);
-  const auto hash = choose(*login, mechanisms);
+  const auto hash = choose(*login, hello.mechanisms);
   bool stale = false;
   const auto keys = login->keys[hash];
   if (!keys && login->password.empty()) co_return failure(Failure::rejected, "there is nothing to log in with");
   auto outcome = co_await log_in_once(backend, *login, hash, keys.has_value(), stale);
   if (!keys || outcome.failure != Failure::rejected) co_return outcome;
-  if (are_same(keys, login->keys[hash])) login->keys[hash].reset();
-  if (login->keys[hash]) {
+  const bool kept = are_same(keys, login->keys[hash]);
+  // All sessions of the user log in with these.
+  if (kept && knows_users(hello)) login->keys[hash].reset();
+  if (login->keys[hash] && !kept) {
     // The password has changed, and somebody has logged in with the new one meanwhile.
     outcome = co_await log_in_once(backend, *login, hash, true, stale);
   } else if (stale && !login->password.empty()) {

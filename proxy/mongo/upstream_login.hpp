@@ -3,8 +3,8 @@
 
 #include <memory>
 #include <string>
-#include <vector>
 
+#include "protocol/mongo/hello.hpp"
 #include "proxy/mongo/login.hpp"
 #include "proxy/task.hpp"
 #include "proxy/upstream_types.hpp"
@@ -18,8 +18,8 @@ struct LoginOutcome {
   std::string error, code;  // empty: logged in
 };
 
-/// `mechanisms`: what the member says that the user has; empty: nothing said. Keeps the keys of a login that succeeds, and
-/// drops keys that do not fit any more. `backend` outlives this.
-Task<LoginOutcome> log_in(Backend& backend, std::shared_ptr<Login> login, std::vector<std::string> mechanisms);
+/// `hello`: what the member said of itself, and of the user's mechanisms. Keeps the keys of a login that succeeds, and drops keys that do not
+/// fit any more by the word of one that writes. `backend` and `hello` outlive this.
+Task<LoginOutcome> log_in(Backend& backend, std::shared_ptr<Login> login, const holdfast::mongo::MemberHello& hello);
 
 }  // namespace holdfast::proxy::mongo

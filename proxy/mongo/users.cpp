@@ -98,8 +98,9 @@ std::shared_ptr<Login> Users::login_of(const std::string& database, const std::s
     login->database = database;
     logins_.put(name, login, now);
   }
+  // Of a user that the configuration names no more the password that it had may be an old one by now. What the user's own proof yields stays.
   const auto entry = entries_.find(name);
-  if (entry != entries_.end()) login->use_password(entry->second.password);
+  login->use_password(entry != entries_.end() ? entry->second.password : config::Secret());
   return login;
 }
 
@@ -130,6 +131,28 @@ std::string make_users_info(std::string_view database, std::string_view user) {
   wire::Writer who, writer;
   who.text("user", user).text("db", database);
   return writer.document("usersInfo", who.finish()).boolean("showCredentials", true).text("$db", database).finish();
+}
+
+bool is_logged_in_as(std::string_view body, std::string_view database, std::string_view user) {
+  const auto info = wire::find(body, "authInfo");
+  const auto users = info && info->kind == wire::Kind::document ? wire::find(info->bytes, "authenticatedUsers") : std::nullopt;
+  if (!users || users->kind != wire::Kind::array) return false;
+  int count = 0, fitting = 0;
+  const auto walk = wire::for_each(users->bytes, [&](const wire::Element& one) {
+    const auto says = [&](const char* key, std::string_view text) {
+      const auto field = one.kind == wire::Kind::document ? wire::find(one.bytes, key) : std::nullopt;
+      return field && field->kind == wire::Kind::text && field->bytes == text;
+    };
+    ++count;
+    if (says("user", user) && says("db", database)) ++fitting;
+    return true;
+  });
+  return walk == wire::Walk::complete && count == 1 && fitting == 1;
+}
+
+std::string make_connection_status() {
+  wire::Writer writer;
+  return writer.int32("connectionStatus", 1).text("$db", "admin").finish();
 }
 
 }  // namespace holdfast::proxy::mongo

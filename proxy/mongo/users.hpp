@@ -56,5 +56,8 @@ class Users {
 /// The verifiers in an answer to usersInfo with showCredentials; none where the user is not in it, or they are not.
 [[nodiscard]] std::optional<Verifiers> read_users_info(std::string_view body);
 [[nodiscard]] std::string make_users_info(std::string_view database, std::string_view user);
+/// Does an answer to connectionStatus say that the connection is logged in as this user, and as nobody else?
+[[nodiscard]] bool is_logged_in_as(std::string_view body, std::string_view database, std::string_view user);
+[[nodiscard]] std::string make_connection_status();
 
 }  // namespace holdfast::proxy::mongo

@@ -38,8 +38,10 @@ class RawClient:
         bare = f"n={user},r=abcdefgh"
         first = self.ask({"saslStart": 1, "mechanism": "SCRAM-SHA-256", "payload": f"n,,{bare}".encode(),
                           "options": {"skipEmptyExchange": True}, "$db": database})
-        if first["ok"] != 1:
-            return first
+        return first if first["ok"] != 1 else self.prove(first, bare, password, database)
+
+    def prove(self, first, bare, password, database):
+        """Answers what the server said to the payload that ended with `bare`: the last answer."""
         said = first["payload"].decode()
         nonce, salt, iterations = (part[2:] for part in said.split(","))
         salted = hashlib.pbkdf2_hmac("sha256", password.encode(), base64.b64decode(salt), int(iterations))

@@ -28,6 +28,7 @@ class Settings:
         self.auth = False
         self.tls = None
         self.own_verifier = True
+        self.users_behind = None  # what secondaries have of users: "none" of them, or "other" passwords
         self.product = "MongoDB"  # or one for each member
         self.build_info_auth = None
         self.broken_replies = 0

@@ -10,6 +10,7 @@ import secrets
 from bson import Binary
 
 from support.mongo_model.errors import CommandError
+from support.mongo_model.member import SECONDARY
 from support.mongo_model.session_key import digest_of
 
 ITERATIONS = {"SCRAM-SHA-1": 10000, "SCRAM-SHA-256": 15000}
@@ -67,11 +68,24 @@ def failed():
     return CommandError(18, FAILED)
 
 
+def known(member, database, name):
+    """The user as this member has it, or None."""
+    user, behind = member.cluster.users.get((database, name)), member.cluster.settings.users_behind
+    if user is None or behind is None or member.role != SECONDARY:
+        return user
+    return None if behind == "none" else create_other(user)
+
+
+def create_other(user):
+    """With the same name and the passwords of another."""
+    return User(user.name, user.database, user.roles, {one: verifier(one, user.name, "another password") for one in user.credentials})
+
+
 class Conversation:
     """The server's side of one SCRAM login."""
 
-    def __init__(self, cluster, database, mechanism, options):
-        self.cluster, self.database, self.mechanism = cluster, database, mechanism
+    def __init__(self, member, database, mechanism, options):
+        self.member, self.database, self.mechanism = member, database, mechanism
         self.skip_empty = bool((options or {}).get("skipEmptyExchange"))
         self.step = 0
         self.user = None
@@ -92,7 +106,7 @@ class Conversation:
         if not found:
             raise failed()
         name = found[3].replace("=2C", ",").replace("=3D", "=")
-        self.user = self.cluster.users.get((self.database, name))
+        self.user = known(self.member, self.database, name)
         if self.user is None or self.mechanism not in self.user.credentials:
             raise failed()
         salt, rounds, self.stored, self.server = self.user.credentials[self.mechanism]
@@ -127,7 +141,7 @@ def start(op, doc, database):
     if mechanism not in HASHES:
         raise CommandError(334, f"Received authentication for mechanism {mechanism} which is unknown or not enabled")
     connection = op.connection
-    connection.login = Conversation(op.member.cluster, database, mechanism, doc.get("options"))
+    connection.login = Conversation(op.member, database, mechanism, doc.get("options"))
     return proceed(connection, doc.get("payload", b""))
 
 
@@ -148,13 +162,13 @@ def proceed(connection, payload):
 
 async def greet(op, document):
     """Adds to hello's reply what it says of logins: the mechanisms of a user, and the answer to a login sent along."""
-    doc, cluster = op.doc, op.member.cluster
+    doc = op.doc
     named = doc.get("saslSupportedMechs")
     if named is not None:
         database, dot, name = named.partition(".")
         if not dot:
             raise CommandError(2, "UserName must contain a '.' separated database.user pair")
-        user = cluster.users.get((database, name))
+        user = known(op.member, database, name)
         if user:
             document["saslSupportedMechs"] = list(user.credentials)
     speculative = doc.get("speculativeAuthenticate")

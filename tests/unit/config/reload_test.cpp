@@ -6,6 +6,7 @@
 #include <functional>
 #include <string>
 #include <utility>
+#include <vector>
 
 namespace holdfast::config {
 namespace {
@@ -51,6 +52,56 @@ TEST(Reload, of_what_is_bound_at_the_start_needs_a_restart_and_names_it) {
     EXPECT_NE(sentences[0].find("after a restart"), std::string::npos);
     EXPECT_EQ(sentences[0].find("new\""), std::string::npos);
   }
+}
+
+Config running_mongo() {
+  auto config = running();
+  auto& connection = config.connections[0];
+  connection.type = ConnectionType::mongodb;
+  connection.mongo.user = "rota";
+  connection.mongo.password = Secret("pwa");
+  connection.mongo.auth_database = "admin";
+  connection.auth_query = AuthQuery{{}, "reader", Secret("pwr"), {}, {}};
+  return config;
+}
+
+TEST(Reload, that_changes_who_mongodbs_logins_are_needs_a_restart) {
+  const std::pair<std::vector<const char*>, Change> rows[] = {
+      {{"user, authSource or authMechanism of orders"},
+       [](Config& next) {
+         next.connections[0].mongo.user = "rotb";
+         next.connections[0].mongo.password = Secret("pwb");
+       }},
+      {{"user, authSource or authMechanism of orders"}, [](Config& next) { next.connections[0].mongo.user.clear(); }},
+      {{"user, authSource or authMechanism of orders"}, [](Config& next) { next.connections[0].mongo.mechanism = MongoMechanism::scram_sha_1; }},
+      {{"user, authSource or authMechanism of orders", "auth_query of orders"},
+       [](Config& next) { next.connections[0].mongo.auth_database = "shop"; }},
+      {{"auth_query of orders"}, [](Config& next) { next.connections[0].auth_query = AuthQuery{{}, "other", Secret("pwo"), {}, {}}; }},
+      {{"auth_query of orders"}, [](Config& next) { next.connections[0].auth_query.reset(); }}};
+  for (const auto& [what, change] : rows) {
+    auto next = running_mongo();
+    change(next);
+    const auto sentences = needs_restart(running_mongo(), next);
+    ASSERT_EQ(sentences.size(), what.size());
+    for (std::size_t i = 0; i < what.size(); ++i) EXPECT_NE(sentences[i].find(what[i]), std::string::npos) << sentences[i];
+  }
+}
+
+TEST(Reload, of_mongodbs_passwords_needs_no_restart) {
+  auto next = running_mongo();
+  next.connections[0].mongo.password = Secret("new");
+  next.connections[0].auth_query->password = Secret("newer");
+  EXPECT_TRUE(needs_restart(running_mongo(), next).empty());
+}
+
+TEST(Reload, of_postgresqls_user_needs_no_restart) {
+  auto before = running();
+  before.connections[0].postgres.user = "rota";
+  before.connections[0].auth_query = AuthQuery{"SELECT 1", "reader", Secret("pwr"), {}, {}};
+  auto next = before;
+  next.connections[0].postgres.user = "rotb";
+  next.connections[0].auth_query->user = "other";
+  EXPECT_TRUE(needs_restart(before, next).empty());
 }
 
 TEST(Reload, is_about_the_file_and_each_file_that_it_names_once) {

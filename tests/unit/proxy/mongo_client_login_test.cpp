@@ -115,6 +115,23 @@ TEST(MongoClientLoginForm, what_is_no_scram_names_no_hash) {
   EXPECT_FALSE(read_sasl_payload(wire::empty_document));
 }
 
+TEST(MongoClientLoginForm, with_a_key_that_stands_there_twice_can_be_read_in_more_ways_than_one) {
+  Client client(HashKind::sha256);
+  const auto whole = client.start(true);
+  EXPECT_TRUE(reads_one_way(whole));
+  EXPECT_FALSE(reads_one_way(whole.substr(0, whole.size() - 1))) << "no BSON";
+  EXPECT_FALSE(reads_one_way({}));
+  for (const auto* key : {"payload", "mechanism", "$db", "options", "anything"}) {
+    wire::Writer writer;
+    static_cast<void>(wire::for_each(whole, [&](const wire::Element& field) {
+      writer.raw(field.raw);
+      return true;
+    }));
+    writer.text(key, "");
+    EXPECT_EQ(reads_one_way(writer.finish()), std::string(key) == "anything") << key;
+  }
+}
+
 TEST(MongoClientLoginForm, takes_any_prefix_and_any_changed_byte_of_a_login_without_letting_anybody_in) {
   Client client(HashKind::sha256);
   const auto whole = client.start(true);

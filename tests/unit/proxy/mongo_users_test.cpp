@@ -3,6 +3,7 @@
 
 #include "crypto/base64.hpp"
 #include "protocol/mongo/document.hpp"
+#include "protocol/mongo/reply.hpp"
 #include "proxy/mongo/users.hpp"
 
 namespace holdfast::proxy::mongo {
@@ -59,6 +60,35 @@ TEST(MongoUsers, the_sessions_of_a_user_share_one_login_that_forgets_a_password_
   EXPECT_FALSE(login->keys.any());
 }
 
+TEST(MongoUsers, the_password_of_a_user_that_the_configuration_names_no_more_is_forgotten_and_keys_without_one_are_kept) {
+  Users users(config_with("pencil"), "secret");
+  const auto login = users.login_of("admin", "app", Time{});
+  login->keys.sha256 = crypto::ScramKeys{};
+  auto without = config_with("pencil");
+  without.users.clear();
+  users.update(without);
+  EXPECT_EQ(users.login_of("admin", "app", Time{}), login);
+  EXPECT_TRUE(login->password.empty());
+  EXPECT_FALSE(login->can_log_in()) << "nor is it what came of that password";
+  login->keys.sha256 = crypto::ScramKeys{};
+  EXPECT_TRUE(users.login_of("admin", "app", Time{})->keys.sha256) << "of its own proof";
+  users.update(config_with("pen"));
+  EXPECT_EQ(users.login_of("admin", "app", Time{})->password.reveal(), "pen");
+  EXPECT_FALSE(login->keys.any());
+}
+
+TEST(MongoUsers, a_login_takes_no_other_users_password) {
+  Login login;
+  login.user = "rota";
+  login.database = "admin";
+  login.password = config::Secret("pwa");
+  login.take_password("admin", "rotb", config::Secret("pwb"));
+  login.take_password("shop", "rota", config::Secret("pwb"));
+  EXPECT_EQ(login.password.reveal(), "pwa");
+  login.take_password("admin", "rota", config::Secret("pwc"));
+  EXPECT_EQ(login.password.reveal(), "pwc");
+}
+
 TEST(MongoUsers, what_a_server_said_is_believed_for_a_few_seconds_however_often_it_is_asked_for) {
   Users users(config_with("pencil"), "secret");
   users.learn("admin", "batch", Verifiers{}, Time{});
@@ -88,6 +118,27 @@ TEST(MongoUsers, verifiers_are_read_from_usersinfo_and_a_broken_one_is_none) {
   EXPECT_FALSE(read_users_info(info(key, 0)));
   EXPECT_FALSE(read_users_info(info(key, -1)));
   EXPECT_FALSE(read_users_info(wire::empty_document));
+}
+
+TEST(MongoUsers, a_connection_is_a_users_where_its_server_names_that_one_and_nobody_else) {
+  const auto status = [](std::initializer_list<std::pair<const char*, const char*>> named) {
+    wire::Writer users, info, body;
+    int number = 0;
+    for (const auto& [database, user] : named) {
+      wire::Writer one;
+      users.document(std::to_string(number++), one.text("user", user).text("db", database).finish());
+    }
+    return body.document("authInfo", info.array("authenticatedUsers", users.finish()).finish()).real("ok", 1).finish();
+  };
+  EXPECT_TRUE(is_logged_in_as(status({{"admin", "app"}}), "admin", "app"));
+  EXPECT_FALSE(is_logged_in_as(status({{"admin", "root"}}), "admin", "app"));
+  EXPECT_FALSE(is_logged_in_as(status({{"shop", "app"}}), "admin", "app"));
+  EXPECT_FALSE(is_logged_in_as(status({}), "admin", "app"));
+  EXPECT_FALSE(is_logged_in_as(status({{"admin", "app"}, {"admin", "root"}}), "admin", "app"));
+  EXPECT_FALSE(is_logged_in_as(status({{"admin", "root"}, {"admin", "app"}}), "admin", "app"));
+  const auto whole = status({{"admin", "app"}});
+  for (std::size_t i = 0; i < whole.size() - 20; ++i) EXPECT_FALSE(is_logged_in_as(whole.substr(0, i), "admin", "app")) << i;
+  EXPECT_FALSE(is_logged_in_as(wire::error_body({59, "no such command: 'connectionStatus'"}), "admin", "app"));
 }
 
 }  // namespace
