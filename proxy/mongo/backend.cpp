@@ -144,6 +144,7 @@ Task<Backend::Opened> Backend::open(std::shared_ptr<const BackendSettings> setti
   };
   auto connected = co_await connect(address, settings->keep_alive_interval, deadline);
   if (!connected.stream) {
+    opened.ours = connected.ours;
     fail(Failure::unreachable, connected.error);
     co_return opened;
   }
