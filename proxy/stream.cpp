@@ -141,6 +141,12 @@ void tune(Socket& socket, milliseconds keep_alive_interval) {
   set(IPPROTO_TCP, TCP_USER_TIMEOUT, seconds * 1000 * 2);
 }
 
+bool is_ours(const ErrorCode& error) {
+  namespace errc = boost::system::errc;
+  return error == errc::too_many_files_open || error == errc::too_many_files_open_in_system || error == errc::no_buffer_space ||
+         error == errc::not_enough_memory || error == errc::address_not_available;
+}
+
 namespace {
 
 Task<Connected> connect_unix(config::HostPort endpoint) {
@@ -150,8 +156,8 @@ Task<Connected> connect_unix(config::HostPort endpoint) {
   const auto [error] =
       co_await socket.async_connect(asio::local::stream_protocol::endpoint(path), asio::as_tuple(use_task));
   const bool refused = error == asio::error::connection_refused || error == boost::system::errc::no_such_file_or_directory;
-  if (error) co_return Connected{nullptr, error.message() + " (" + path + ")", refused};
-  co_return Connected{std::make_unique<Stream>(std::move(socket)), {}, false};
+  if (error) co_return Connected{nullptr, error.message() + " (" + path + ")", refused, is_ours(error)};
+  co_return Connected{std::make_unique<Stream>(std::move(socket)), {}, false, false};
 }
 
 }  // namespace
@@ -170,12 +176,12 @@ Task<Connected> connect(config::HostPort endpoint, milliseconds keep_alive_inter
     Deadline limit(executor, deadline, [&resolver] { resolver.cancel(); });
     const auto [failed, results] = co_await resolver.async_resolve(endpoint.host, std::to_string(endpoint.port),
                                                                    Resolver::flags(), asio::as_tuple(use_task));
-    if (limit.expired()) co_return Connected{nullptr, "timed out looking up " + endpoint.host, false};
-    if (failed) co_return Connected{nullptr, failed.message() + " (" + endpoint.host + ")", false};
+    if (limit.expired()) co_return Connected{nullptr, "timed out looking up " + endpoint.host, false, false};
+    if (failed) co_return Connected{nullptr, failed.message() + " (" + endpoint.host + ")", false, is_ours(failed)};
     for (const auto& result : results) addresses.push_back(result.endpoint());
   }
   std::string last = "no address for " + endpoint.host;
-  bool refused = !addresses.empty();
+  bool refused = !addresses.empty(), answered = false, ours = false;
   for (const auto& candidate : addresses) {
     Socket socket(executor);
     Deadline limit(executor, deadline, [&socket] {
@@ -183,15 +189,17 @@ Task<Connected> connect(config::HostPort endpoint, milliseconds keep_alive_inter
       socket.close(ignored);
     });
     const auto [failed] = co_await socket.async_connect(candidate, asio::as_tuple(use_task));
-    if (limit.expired()) co_return Connected{nullptr, "timed out connecting to " + name, false};
+    if (limit.expired()) co_return Connected{nullptr, "timed out connecting to " + name, false, false};
     if (!failed) {
       tune(socket, keep_alive_interval);
-      co_return Connected{std::make_unique<Stream>(std::move(socket)), {}, false};
+      co_return Connected{std::make_unique<Stream>(std::move(socket)), {}, false, false};
     }
+    answered = answered || failed == asio::error::connection_refused;
+    ours = ours || is_ours(failed);
     refused = refused && failed == asio::error::connection_refused;
     last = failed.message() + " (" + name + ")";
   }
-  co_return Connected{nullptr, last, refused};
+  co_return Connected{nullptr, last, refused, ours && !answered};
 }
 
 }  // namespace holdfast::proxy

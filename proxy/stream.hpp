@@ -78,7 +78,10 @@ struct Connected {
   std::unique_ptr<Stream> stream;  // none on failure
   std::string error;               // the system's words, with the address
   bool refused = false;            // the host answered: nobody listens there
+  bool ours = false;               // nobody was asked: this host has no descriptor, memory or port left. It says nothing of the other one
 };
+/// Is it this host that lacks something, whoever was to be connected to?
+[[nodiscard]] bool is_ours(const ErrorCode& error);
 /// Connects to a host (DNS looked up anew, every address tried) or, for a host that begins with '/', to the unix
 /// socket that PostgreSQL has in that folder. Ends at `deadline`.
 Task<Connected> connect(config::HostPort endpoint, milliseconds keep_alive_interval, SteadyTime deadline);

@@ -95,9 +95,17 @@ CursorOf cursor_of(std::string_view stages) {
   return find(first->bytes, "$currentOp") ? CursorOf::operations : CursorOf::documents;
 }
 
-/// One statement of update, delete or bulkWrite.
-void read_statement(std::string_view name, std::string_view statement, Command& into) {
+/// Servers take no more in one command (maxWriteBatchSize).
+constexpr std::size_t statements_max = 100'000;
+
+/// One statement of insert, update, delete or bulkWrite. False: there are too many.
+bool read_statement(std::string_view name, std::string_view statement, Command& into) {
+  if (into.statements == statements_max) {
+    into.multiple = true;
+    return false;
+  }
   ++into.statements;
+  if (name == "insert") return true;
   const bool deletes = name == "delete";
   bool limited = false;
   const auto walk = for_each(statement, [&](const Element& field) {
@@ -106,6 +114,7 @@ void read_statement(std::string_view name, std::string_view statement, Command& 
     return true;
   });
   if (walk != Walk::complete || (deletes && !limited)) into.multiple = true;
+  return true;
 }
 
 void read_statements(const Message& message, Command& into) {
@@ -114,22 +123,14 @@ void read_statements(const Message& message, Command& into) {
     into.statements = 1;
     return;
   }
-  const bool inserts = into.name == "insert";
   for (const auto& sequence : message.sequences) {
     if (sequence.name != key) continue;
-    for_each_document(sequence, [&](std::string_view document) {
-      inserts ? static_cast<void>(++into.statements) : read_statement(into.name, document, into);
-    });
+    for_each_document(sequence, [&](std::string_view document) { static_cast<void>(read_statement(into.name, document, into)); });
   }
   const auto list = find(message.body, key);
   if (!list) return;
   const auto walk = for_each(list->bytes, [&](const Element& statement) {
-    if (inserts) {
-      ++into.statements;
-    } else {
-      read_statement(into.name, statement.kind == Kind::document ? statement.bytes : std::string_view(), into);
-    }
-    return true;
+    return read_statement(into.name, statement.kind == Kind::document ? statement.bytes : std::string_view(), into);
   });
   if (list->kind != Kind::array || walk != Walk::complete) into.multiple = true;
 }
@@ -174,8 +175,19 @@ void read_field(const Element& field, Command& into) {
   }
 }
 
+bool is_answered_here(CommandKind kind) {
+  return kind == CommandKind::hello || kind == CommandKind::authentication || kind == CommandKind::own || kind == CommandKind::refused;
+}
+
 /// What follows from all fields together.
 void conclude(const Message& message, Command& into, Walk walk) {
+  into.cut = walk == Walk::stopped;
+  if (into.cut && !is_answered_here(into.kind)) {
+    // In a transaction that its fields do not show, it would be told as lost with that, or as never committed.
+    into.kind = CommandKind::other;
+    into.in_transaction = into.starts_transaction = false;
+  }
+  if (!into.preference.read) walk = Walk::broken;
   if (into.kind == CommandKind::write) read_statements(message, into);
   if (walk != Walk::complete) {
     // Which of its fields a server would believe is not known.
@@ -231,6 +243,12 @@ std::string_view statements_key(std::string_view name) {
 
 ReadPreference read_preference(std::string_view document) {
   ReadPreference into;
+  std::size_t tags_left = fields_max;
+  const auto take = [&] {
+    into.read = into.read && tags_left > 0;
+    if (into.read) --tags_left;
+    return into.read;
+  };
   static_cast<void>(for_each(document, [&](const Element& field) {
     if (field.key == "mode" && field.kind == Kind::text) {
       const auto mode = field.bytes;
@@ -243,9 +261,11 @@ ReadPreference read_preference(std::string_view document) {
       into.max_staleness_seconds = field.integer;
     } else if (field.key == "tags" && field.kind == Kind::array) {
       static_cast<void>(for_each(field.bytes, [&](const Element& set) {
+        if (!take()) return false;
         auto& tags = into.tags.emplace_back();
         if (set.kind != Kind::document) return true;
         static_cast<void>(for_each(set.bytes, [&](const Element& tag) {
+          if (!take()) return false;
           tags.emplace_back(tag.key, tag.kind == Kind::text ? tag.bytes : tag.raw);  // no member has a tag that is no text
           return true;
         }));
@@ -261,6 +281,7 @@ Command read_command(const Message& message) {
   Command command;
   std::vector<std::string_view> keys;
   const auto walk = for_each(message.body, [&](const Element& field) {
+    if (keys.size() == fields_max) return false;
     if (command.name.empty()) {
       command.name = field.key;
       const auto found = std::ranges::find(named, field.key, &Named::name);
@@ -272,7 +293,7 @@ Command read_command(const Message& message) {
     read_field(field, command);
     return true;
   });
-  conclude(message, command, holds_one_twice(std::move(keys)) ? Walk::broken : walk);
+  conclude(message, command, walk != Walk::stopped && holds_one_twice(std::move(keys)) ? Walk::broken : walk);
   return command;
 }
 

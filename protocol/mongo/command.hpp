@@ -40,8 +40,13 @@ struct ReadPreference {
   ReadMode mode = ReadMode::primary;
   std::vector<TagSet> tags;     // the first that any member fits counts; empty: any member
   std::optional<std::int64_t> max_staleness_seconds;
+  bool read = true;             // false: it has more tags than are read
 };
 [[nodiscard]] ReadPreference read_preference(std::string_view document);
+
+/// So many fields of a command are read, and so many tags of a read preference. No driver's has as many, and a client that sends millions shall not
+/// keep the others waiting.
+inline constexpr std::size_t fields_max = 1'000;
 
 struct Command {
   CommandKind kind = CommandKind::other;
@@ -62,6 +67,7 @@ struct Command {
   std::optional<std::int64_t> operation;  // of killOp
   bool everywhere = false;      // killSessions and its kin: meant for every member
   bool writes = false;          // may change something: for transactions
+  bool cut = false;             // it has more fields than are read: what the others say is not known
   std::size_t statements = 0;   // of a write
   std::optional<std::int64_t> time_limit;  // maxTimeMS, milliseconds
   ReadPreference preference;
@@ -69,7 +75,8 @@ struct Command {
   std::vector<std::int64_t> cursors;  // of killCursors
 };
 
-/// Never fails: what cannot be read is a command of kind `other`, and its server says what is wrong with it.
+/// Never fails: what cannot be read is a command of kind `other`, and its server says what is wrong with it. One that is cut is `other` too, and in
+/// no transaction, so that it is sent once; but not where the proxy answers it.
 [[nodiscard]] Command read_command(const Message& message);
 
 /// The field that holds the statements of an insert, update, delete or bulkWrite; empty for any other command.

@@ -9,6 +9,7 @@
 #include <array>
 #include <cstring>
 #include <new>
+#include <utility>
 
 #include "protocol/mongo/document.hpp"
 
@@ -111,6 +112,12 @@ std::string compress(std::string_view frame, Compressor compressor, int zlib_lev
   const std::array header{static_cast<std::int32_t>(out.size()), int32_at(frame, 4), int32_at(frame, 8), opcode::compressed};
   std::memcpy(out.data(), header.data(), header_size);
   return out;
+}
+
+std::string compress_if_shorter(std::string_view frame, Compressor compressor, int zlib_level) {
+  if (!may_be_compressed(frame)) return {};
+  auto packed = compress(frame, compressor, zlib_level);
+  return packed.size() < frame.size() ? std::move(packed) : std::string();
 }
 
 FrameError decompress(std::string_view frame, std::string& into) {

@@ -25,6 +25,10 @@ enum class Compressor : std::uint8_t { snappy = 1, zlib = 2, zstd = 3 };
 /// `zlib_level`: 0 to 9, or -1 for zlib's own choice; the others have theirs. `frame` is a whole message.
 [[nodiscard]] std::string compress(std::string_view frame, Compressor compressor, int zlib_level);
 
+/// Nothing where it may not be packed, or would not be shorter for it: servers take any message as it is, but none that packing makes longer
+/// than they take (message_length_max).
+[[nodiscard]] std::string compress_if_shorter(std::string_view frame, Compressor compressor, int zlib_level);
+
 /// `frame` is a whole OP_COMPRESSED; `into` becomes the OP_MSG in it. Its stated size is compared with its limit before memory is taken.
 [[nodiscard]] FrameError decompress(std::string_view frame, std::string& into);
 

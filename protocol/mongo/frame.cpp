@@ -75,6 +75,7 @@ FrameError take_sections(std::string_view rest, Message& into) {
       body = true;
       if (const auto error = take_document(rest, into.body); error != FrameError::none) return error;
     } else if (kind == 1) {
+      if (into.sequences.size() == sequences_max) return FrameError::many_sequences;
       Sequence sequence;
       if (const auto error = take_sequence(rest, sequence); error != FrameError::none) return error;
       into.sequences.push_back(sequence);
@@ -101,6 +102,7 @@ int code_of(FrameError error) {
     case FrameError::two_bodies: return 40430;
     case FrameError::no_body: return 40587;
     case FrameError::same_sequence: return 40431;
+    case FrameError::long_body: return 10334;
     case FrameError::bad_document: return 22;
     default: return 15;
   }
@@ -121,6 +123,8 @@ const char* sentence_of(FrameError error) {
     case FrameError::two_bodies: return "the message has two bodies";
     case FrameError::no_body: return "the message has no body";
     case FrameError::same_sequence: return "the message has two document sequences of one name";
+    case FrameError::many_sequences: return "the message has too many document sequences";
+    case FrameError::long_body: return "the body of the message is longer than 16 MiB";
     case FrameError::bad_document: return "the message holds a document that is no BSON";
   }
   return "";
@@ -187,6 +191,13 @@ FrameError parse_query(std::string_view frame, Message& into) {
   if (rest.size() < 8) return FrameError::bad_query;
   rest.remove_prefix(8);
   return take_document(rest, into.body) == FrameError::none ? FrameError::none : FrameError::bad_query;
+}
+
+FrameError parse_request(std::string_view frame, Message& into) {
+  Header header;
+  static_cast<void>(parse_header(frame, header));
+  const auto error = header.opcode == opcode::query ? parse_query(frame, into) : parse_message(frame, into);
+  return error == FrameError::none && into.body.size() > body_length_max ? FrameError::long_body : error;
 }
 
 std::size_t next_document(std::string_view documents) {

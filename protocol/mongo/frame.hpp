@@ -15,6 +15,10 @@ namespace holdfast::mongo {
 inline constexpr std::size_t header_size = 16;
 /// What servers take and give (maxMessageSizeBytes).
 inline constexpr std::size_t message_length_max = 48'000'000;
+/// What servers take as the body of a request: a document of 16 MiB, and what comes with one.
+inline constexpr std::size_t body_length_max = (16 * 1024 + 16) * 1024;
+/// No command has more than two. Each one's name is compared with all the others', and is told from them in memory.
+inline constexpr std::size_t sequences_max = 100;
 
 namespace opcode {
 inline constexpr std::int32_t reply = 1, query = 2004, compressed = 2012, message = 2013;
@@ -46,6 +50,8 @@ enum class FrameError {
   two_bodies,
   no_body,
   same_sequence,  // two sequences of one name
+  many_sequences,
+  long_body,      // of a request
   bad_document,
 };
 
@@ -85,6 +91,8 @@ struct Message {
 [[nodiscard]] FrameError parse_message(std::string_view frame, Message& into);
 /// A whole OP_QUERY.
 [[nodiscard]] FrameError parse_query(std::string_view frame, Message& into);
+/// One of the two, with a body that a server would take. The header of `frame` has been read.
+[[nodiscard]] FrameError parse_request(std::string_view frame, Message& into);
 /// Calls `visit` with each document of a sequence.
 template <class Visit>
 void for_each_document(const Sequence& sequence, Visit visit);
@@ -112,7 +120,7 @@ void for_each_document(const Sequence& sequence, Visit visit) {
   }
 }
 
-/// Does a name stand there twice? In the time that sorting takes: a client may send millions.
+/// Does a name stand there twice? In the time that sorting takes.
 [[nodiscard]] bool holds_one_twice(std::vector<std::string_view> names);
 
 }  // namespace holdfast::mongo

@@ -18,7 +18,7 @@ Task<Backend::Exchange> Backend::exchange(std::string_view request) {
   rest();
   Exchange done;
   std::string packed;
-  if (compressor_ && wire::may_be_compressed(request)) packed = wire::compress(request, *compressor_, zlib_level_);
+  if (compressor_) packed = wire::compress_if_shorter(request, *compressor_, zlib_level_);
   const auto bytes = packed.empty() ? request : std::string_view(packed);
   ErrorCode error;
   auto size = stream_->write_now({bytes, {}}, error);
@@ -144,6 +144,7 @@ Task<Backend::Opened> Backend::open(std::shared_ptr<const BackendSettings> setti
   };
   auto connected = co_await connect(address, settings->keep_alive_interval, deadline);
   if (!connected.stream) {
+    opened.ours = connected.ours;
     fail(Failure::unreachable, connected.error);
     co_return opened;
   }

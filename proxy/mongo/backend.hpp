@@ -45,6 +45,7 @@ class Backend final : public Pooled, public boost::intrusive::list_base_hook<boo
     Failure failure = Failure::none;
     std::string error, code;
     bool turned_away = false;          // the member took the connection, and ended it without a word
+    bool ours = false;                 // the member was not asked: this host has no descriptor, memory or port left
   };
   /// Connects, says hello and logs in, unless `as` is none or nobody. Ends at `deadline`.
   static Task<Opened> open(std::shared_ptr<const BackendSettings> settings, config::HostPort address, BufferPool& pool,

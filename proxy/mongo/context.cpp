@@ -162,8 +162,11 @@ Task<Context::Found> Context::connect(Waiter waiter, std::shared_ptr<Login> logi
   }
 }
 
-/// A member at its limit of connections ends each new one, and serves those that it has: one of these is what is waited for.
-bool Context::takes_no_more(const Backend::Opened& made, std::size_t index) const { return made.turned_away && pool.serves(index); }
+/// A member at its limit of connections ends each new one, and serves those that it has: one of these is what is waited for. So it is where
+/// this host can make no more.
+bool Context::takes_no_more(const Backend::Opened& made, std::size_t index) const {
+  return (made.turned_away || made.ours) && pool.serves(index);
+}
 
 /// A connection to this member. An address may stand for another server by now, also while connections to the one before live on: for one of
 /// another set, which is not served, or for another product, which is sent nothing twice.
@@ -266,8 +269,8 @@ Task<> Context::check_member(std::size_t index) {
   const auto address = members.hosts()[index];
   const auto made = co_await Backend::open(settings, address, buffers, nullptr, limit);
   checked_.erase(index);
-  // One that refuses, or takes no more connections, is not silent.
-  if (made.failure != Failure::unreachable || made.turned_away || pool.has_answered_since(index, begun)) co_return;
+  // One that refuses, or takes no more connections, is not silent; nor is one that was not asked.
+  if (made.failure != Failure::unreachable || made.turned_away || made.ours || pool.has_answered_since(index, begun)) co_return;
   const auto reason = address.to_string() + " answers neither a command nor a hello: " + made.error;
   upstream.server_silent(index, reason);
   pool.fail(index);

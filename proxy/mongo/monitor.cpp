@@ -105,8 +105,10 @@ Task<> Monitors::Impl::run(std::size_t member, std::shared_ptr<Watch> watch) {
       watch->backend.reset();
       if (stopped) break;
     }
-    members.note_unreachable(member);
-    suspect(member);
+    if (!opened.ours) {
+      members.note_unreachable(member);
+      suspect(member);
+    }
     co_await wait(watch, pause_time);
   }
   watches.erase(member);

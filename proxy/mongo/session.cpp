@@ -82,7 +82,7 @@ Task<bool> Session::serve(std::string_view frame) {
   wire::Header header;
   static_cast<void>(wire::parse_header(frame, header));
   const bool query = header.opcode == wire::opcode::query;
-  const auto error = query ? wire::parse_query(frame, request) : wire::parse_message(frame, request);
+  const auto error = wire::parse_request(frame, request);
   if (wire::closes(error)) {
     spdlog::info("{}: {} from {}", context_->config->id, wire::sentence_of(error), address_);
     end_reason_ = "protocol_error";
@@ -94,6 +94,9 @@ Task<bool> Session::serve(std::string_view frame) {
   is_waited_for_ = (request.flags & wire::flag::more_to_come) == 0;
   const auto command = wire::read_command(request);
   using Kind = wire::CommandKind;
+  if (command.cut && (command.kind == Kind::hello || command.kind == Kind::authentication)) {
+    co_return co_await refuse(request, wire::code::bad_value, "holdfast: the command has too many fields");
+  }
   if (command.kind == Kind::hello) co_return co_await serve_hello(request);
   if (command.kind == Kind::authentication) co_return co_await serve_authentication(request, command);
   if (query) {

@@ -194,6 +194,7 @@ Task<std::string> MongoStanding::Impl::put_question(std::uint64_t in_era) {
   const auto name = " (" + address.to_string() + ")";
   if (!questioner || !questioner->is_quiet()) {
     auto opened = co_await Backend::open(settings, address, pool, settings->own, limit);
+    if (opened.ours) co_return unwell;  // nobody was asked: what is known stays
     if (!opened.backend) co_return opened.error;
     if (era != in_era) co_return std::string();
     questioner = std::move(opened.backend);

@@ -158,7 +158,11 @@ Task<LoginResult> log_in(LoginRequest request, ReadBuffer& buffer) {
   Backend backend;
   backend.asked_at = std::chrono::steady_clock::now();
   auto connected = co_await connect(request.address, request.keep_alive_interval, request.deadline);
-  if (!connected.stream) co_return failed(Failure::unreachable, std::move(connected.error));
+  if (!connected.stream) {
+    auto result = failed(Failure::unreachable, std::move(connected.error));
+    result.ours = connected.ours;
+    co_return result;
+  }
   backend.stream = std::move(connected.stream);
   backend.address = request.address;
   auto& stream = *backend.stream;

@@ -44,6 +44,7 @@ struct LoginResult {
   Outcome outcome;
   std::string error_message;       // the server's own ErrorResponse (a whole message), where there is one
   Credentials derived;             // after a login: what the next one can be made with instead of the password
+  bool ours = false;               // the server was not asked: this host has no descriptor, memory or port left
   enum class Password { not_asked, asked, wanted } password = Password::not_asked;  // wanted: asked, and none known
 };
 

@@ -165,12 +165,12 @@ void Session::give_up_replay_after(SteadyTime at) {
   backend_->stream->socket().cancel(ignored);
 }
 
-/// Any answer to a new login shows life; only silence does not.
+/// Any answer to a new login shows life; only silence does not. One that could not be made for want of a descriptor shows nothing.
 Task<> Session::knock_at_server(std::shared_ptr<Knock> knock, SteadyTime limit) {
   if (backend_) {
     ReadBuffer buffer(context_->pool);
     const auto result = co_await log_in_server(backend_->address, buffer, limit);
-    knock->alive = result.backend.has_value() || !result.error_message.empty() ||
+    knock->alive = result.backend.has_value() || !result.error_message.empty() || result.ours ||
                    result.password == LoginResult::Password::wanted;
   }
   knock->done = true;

@@ -16,6 +16,12 @@ def model():
         yield one
 
 
+@pytest.fixture(scope="module")
+def model_with_user():
+    with ModelSet("--members", 1, "--user", "admin:root:secret:root") as one:
+        yield one
+
+
 @pytest.fixture
 def proxy(model, start_holdfast):
     proxy = start_holdfast(model.uri(), connection={"type": "mongodb"})
@@ -84,6 +90,54 @@ def test_what_is_no_message_is_closed_without_an_answer(proxy, data):
 ], ids=["no body", "two bodies", "unknown section", "body cut", "body of four bytes"])
 def test_mistakes_of_sections_are_answered(proxy, sections, code):
     assert exchange(proxy, message(sections))["code"] == code
+
+
+def document(fields):
+    return struct.pack("<i", len(fields) + 5) + fields + b"\0"
+
+
+def of_nulls(size, **command):
+    """A body of this size, whose fields are a command's and as many nulls as fit."""
+    fields = bson.encode({**command, "$db": "admin"})[4:-1]
+    return document(fields + b"\x0a\0" * ((size - len(fields) - 5) // 2))
+
+
+def memory_peak(proxy):
+    """In MB."""
+    status = open(f"/proc/{proxy.process.pid}/status").read()
+    return int(status.split("VmHWM:")[1].split()[0]) / 1024
+
+
+BODY_MAX = (16 * 1024 + 16) * 1024
+MESSAGE_MAX = 48_000_000
+HEADER = 16 + 4
+TAGS = document(b"\x02mode\0\x08\0\0\0nearest\0" + b"\x04tags\0" + document(b"\x030\0" + document(b"\x02\0\1\0\0\0\0" * 2_000_000)))
+
+
+@pytest.mark.parametrize("sections,code", [
+    (b"\0" + of_nulls(MESSAGE_MAX - HEADER - 1, ping=1), 10334),
+    (b"\0" + of_nulls(BODY_MAX + 2, ping=1), 10334),
+    (b"\0" + of_nulls(BODY_MAX, hello=1), 9),
+    (b"\0" + of_nulls(BODY_MAX, saslStart=1), 9),
+    (b"\0" + body(ping=1) + b"".join(b"\1\x09\0\0\0" + f"{i:04x}".encode() + b"\0" for i in range(65_000)) * 70, 15),
+    (b"\0" + document(b"\x02find\0\2\0\0\0c\0" + b"\x03$readPreference\0" + TAGS + b"\x02$db\0\5\0\0\0test\0"), 13),
+], ids=["48 MB", "over 16 MiB", "hello", "login", "sequences", "tags"])
+def test_what_a_stranger_says_takes_no_more_memory_than_its_message(model_with_user, start_holdfast, sections, code):
+    proxy = start_holdfast(model_with_user.uri().replace("://", "://root:secret@"), connection={"type": "mongodb", "auth": "scram"})
+    with socket.create_connection(("127.0.0.1", proxy.port), timeout=30) as client:
+        client.sendall(message(b"\0" + body(hello=1)))
+        assert read_reply(client)["ok"] == 1
+        before = memory_peak(proxy)
+        client.sendall(message(sections))
+        assert read_reply(client)["code"] == code
+        assert memory_peak(proxy) < before + len(sections) / 1e6 + 20
+        client.sendall(message(b"\0" + body(ping=1)))
+        assert read_reply(client)["ok"] == 1
+
+
+def test_a_command_with_more_fields_than_are_read_is_the_servers_to_judge(proxy):
+    assert exchange(proxy, message(b"\0" + body(ping=1, **{f"n{i}": None for i in range(2_000)})))["ok"] == 1
+    assert exchange(proxy, message(b"\0" + body(find="c", **{f"n{i}": None for i in range(2_000)})))["ok"] in (0, 1)
 
 
 def test_a_command_that_nests_deep_or_repeats_a_key_is_the_servers_to_judge(proxy):

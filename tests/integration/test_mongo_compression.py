@@ -1,12 +1,16 @@
 """OP_COMPRESSED toward the members, where the upstream's URI asks for it: negotiated, for every command that may be, and through losses."""
 
+import struct
 from contextlib import closing
+from random import Random
 
+import bson
 import pytest
 from pymongo import MongoClient
 
 from support.mongo import ModelSet
 from support.mongo_listener import WatchedClient
+from support.mongo_raw import RawClient
 from support.waiting import wait_for
 
 PASSWORD = "apppw-5eaf00d"
@@ -39,6 +43,24 @@ def test_the_model_speaks_each_of_them_with_a_driver_alone(model):
             client.test.things.insert_one({"filler": "x" * 1000})
             assert client.test.things.find_one()["filler"] == "x" * 1000
         assert compressed(model)[name] > before
+
+
+@pytest.mark.parametrize("name", ["zstd", "zlib", "snappy"])
+def test_what_does_not_shrink_goes_as_it_is_and_is_taken(model, start_holdfast, name):
+    """Packed it would be longer than a server takes."""
+    proxy = start_holdfast(upstream(model, compressors=name), connection={"type": "mongodb", "auth": "trust"})
+    random = Random(1)
+    documents = [bson.encode({"_id": number, "noise": random.randbytes(15_990_000)}) for number in range(3)]
+    section = b"documents\0" + b"".join(documents)
+    command = bson.encode({"insert": "noise", "$db": "test", "comment": b""})
+    short = 47_999_990 - (16 + 4 + 1 + len(command) + 1 + 4 + len(section))
+    command = bson.encode({"insert": "noise", "$db": "test", "comment": random.randbytes(short)})
+    content = bytes(5) + command + b"\1" + struct.pack("<i", 4 + len(section)) + section
+    with RawClient(proxy.port) as client:
+        client.ask({"drop": "noise", "$db": "test"})
+        client.socket.sendall(struct.pack("<iiii", 16 + len(content), 7, 0, 2013) + content)
+        assert client.answer()["n"] == 3
+        client.ask({"drop": "noise", "$db": "test"})
 
 
 @pytest.mark.parametrize("options, used", [

@@ -137,8 +137,65 @@ TEST(MongoCommand, a_million_fields_keep_nobody_waiting) {
   for (int i = 0; i < 1'000'000; ++i) writer.boolean(std::to_string(i), true);
   const auto body = writer.finish();
   const auto begun = std::chrono::steady_clock::now();
-  EXPECT_EQ(read_command({{}, 0, body, {}, {}}).kind, CommandKind::read);
+  EXPECT_EQ(read_command({{}, 0, body, {}, {}}).kind, CommandKind::other);
   EXPECT_LT(std::chrono::steady_clock::now() - begun, std::chrono::seconds(10));
+}
+
+TEST(MongoCommand, a_million_fields_of_one_name_are_cut_as_others_are) {
+  Writer writer;
+  writer.text("find", "c");
+  for (int i = 0; i < 1'000'000; ++i) writer.boolean("", true);
+  EXPECT_TRUE(Given(writer.finish()).command.cut);
+}
+
+TEST(MongoCommand, so_many_statements_as_servers_take_are_read) {
+  for (const auto* name : {"insert", "update"}) {
+    for (const std::size_t count : {100'000U, 100'001U}) {
+      Writer list, in_body, in_sequence;
+      std::string documents;
+      for (std::size_t i = 0; i < count; ++i) list.document("", empty_document);
+      for (std::size_t i = 0; i < count; ++i) documents += empty_document;
+      const std::string key(statements_key(name));
+      const Given body(in_body.text(name, "c").array(key, list.finish()).finish());
+      const Given sequence(in_sequence.text(name, "c").finish(), {{key, documents}});
+      for (const auto* each : {&body.command, &sequence.command}) {
+        EXPECT_EQ(each->statements, 100'000U) << name;
+        EXPECT_EQ(each->multiple, count > 100'000) << name;
+      }
+    }
+  }
+}
+
+/// A command of `name` with a transaction's fields in front, and `count` fields in all.
+std::string body_of_many(std::string_view name, std::size_t count) {
+  Writer writer;
+  writer.text(name, "c").document("lsid", session_id()).int64("txnNumber", 1).boolean("autocommit", false).boolean("startTransaction", true);
+  for (std::size_t i = 5; i < count; ++i) writer.boolean(std::to_string(i), true);
+  return writer.finish();
+}
+
+TEST(MongoCommand, one_with_too_many_fields_is_sent_once_whatever_it_is) {
+  for (const auto* name : {"find", "insert", "getMore", "killCursors", "commitTransaction", "abortTransaction", "endSessions", "killAllSessions"}) {
+    const Given all(body_of_many(name, fields_max)), cut(body_of_many(name, fields_max + 1));
+    EXPECT_TRUE(!all.command.cut && all.command.in_transaction && all.command.kind != Kind::other) << name;
+    EXPECT_TRUE(cut.command.cut && cut.command.kind == Kind::other && cut.command.writes) << name;
+    EXPECT_FALSE(cut.command.in_transaction || cut.command.starts_transaction || cut.command.everywhere) << name;
+    EXPECT_FALSE(is_deduplicated(cut.command) || may_be_numbered(cut.message, cut.command)) << name;
+  }
+  for (const auto* name : {"hello", "saslStart", "whatsmyuri", "getLastError"}) {
+    const Given all(body_of_many(name, fields_max)), cut(body_of_many(name, fields_max + 1));
+    EXPECT_TRUE(cut.command.cut && cut.command.kind == all.command.kind) << name;
+  }
+}
+
+TEST(MongoCommand, one_with_too_many_tags_is_sent_once) {
+  for (const std::size_t count : {fields_max - 1, fields_max}) {
+    Writer set, sets, preference, writer;
+    for (std::size_t i = 0; i < count; ++i) set.text("", "");
+    preference.text("mode", "nearest").array("tags", sets.document("0", set.finish()).finish());
+    const Given given(writer.text("find", "c").document("$readPreference", preference.finish()).finish());
+    EXPECT_EQ(given.command.kind, count < fields_max ? Kind::read : Kind::other);
+  }
 }
 
 TEST(MongoCommand, transaction_fields_write_concern_and_time_limit_are_read) {

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
+#include <random>
 #include <string>
 
 #include "protocol/mongo/compression.hpp"
@@ -75,6 +76,27 @@ TEST(MongoCompression, logins_hellos_and_users_are_never_packed) {
   Message read;
   ASSERT_EQ(parse_message(login, read), FrameError::none);
   EXPECT_FALSE(may_be_compressed(login));
+}
+
+TEST(MongoCompression, what_would_be_no_shorter_goes_as_it_is) {
+  std::string noise(47'000'000, '\0');
+  std::mt19937_64 random(1);
+  for (std::size_t at = 0; at < noise.size(); at += sizeof(std::uint64_t)) {
+    const auto word = random();
+    std::memcpy(noise.data() + at, &word, sizeof word);
+  }
+  const auto document = Writer().binary("x", noise, 0).finish();
+  const auto long_one = make_message(1, 0, 0, Writer().text("insert", "c").finish(), {{"documents", document}});
+  const auto short_one = make_message(1, 0, 0, Writer().int32("ping", 1).finish());
+  const auto shrinks = make_message(1, 0, 0, Writer().text("insert", std::string(1'000, 'x')).finish());
+  const auto login = make_message(1, 0, 0, Writer().text("saslStart", std::string(1'000, 'x')).finish());
+  for (const auto compressor : all) {
+    EXPECT_GE(compress(long_one, compressor, 0).size(), long_one.size()) << "else it shows nothing";
+    EXPECT_TRUE(compress_if_shorter(long_one, compressor, 0).empty());
+    EXPECT_TRUE(compress_if_shorter(short_one, compressor, -1).empty());
+    EXPECT_TRUE(compress_if_shorter(login, compressor, -1).empty());
+    EXPECT_EQ(compress_if_shorter(shrinks, compressor, -1), compress(shrinks, compressor, -1));
+  }
 }
 
 TEST(MongoCompression, what_cannot_be_read_or_has_a_checksum_goes_as_it_is) {

@@ -167,8 +167,43 @@ TEST(MongoFrame, a_million_sections_keep_nobody_waiting) {
     sections += '\1' + number(static_cast<std::int32_t>(4 + name.size() + 1)) + name + '\0';
   }
   const auto begun = std::chrono::steady_clock::now();
-  EXPECT_EQ(parse(raw_message(0, sections)), FrameError::none);
+  EXPECT_EQ(parse(raw_message(0, sections)), FrameError::many_sequences);
   EXPECT_LT(std::chrono::steady_clock::now() - begun, std::chrono::seconds(10));
+}
+
+TEST(MongoFrame, sequences_are_read_up_to_their_number) {
+  std::string sections = '\0' + body();
+  for (std::size_t i = 0; i < sequences_max; ++i) {
+    const auto name = std::to_string(i);
+    sections += '\1' + number(static_cast<std::int32_t>(4 + name.size() + 1)) + name + '\0';
+  }
+  EXPECT_EQ(parse(raw_message(0, sections)), FrameError::none);
+  EXPECT_EQ(parse(raw_message(0, sections + '\1' + number(6) + "x" + '\0')), FrameError::many_sequences);
+  EXPECT_FALSE(closes(FrameError::many_sequences));
+}
+
+TEST(MongoFrame, a_request_has_a_body_that_servers_take_and_a_reply_may_have_any) {
+  const auto body_of = [](std::size_t size) {
+    Writer none, writer;
+    const auto without = none.binary("ping", {}, 0).finish().size();
+    return writer.binary("ping", std::string(size - without, 'x'), 0).finish();
+  };
+  const auto as_query = [](std::string_view of) {
+    auto frame = number(0) + number(9) + number(0) + number(opcode::query) + number(4) + std::string("admin.$cmd") + '\0' + number(0) + number(-1);
+    frame += of;
+    set_length(frame);
+    return frame;
+  };
+  const auto fits = body_of(body_length_max), exceeds = body_of(body_length_max + 1);
+  Message message;
+  EXPECT_EQ(parse_request(make_message(1, 0, 0, fits), message), FrameError::none);
+  EXPECT_EQ(parse_request(as_query(fits), message = {}), FrameError::none);
+  EXPECT_EQ(parse_request(as_query(exceeds), message = {}), FrameError::long_body);
+  EXPECT_EQ(parse_request(make_message(1, 0, 0, exceeds), message = {}), FrameError::long_body);
+  EXPECT_EQ(message.header.request_id, 1);
+  EXPECT_EQ(code_of(FrameError::long_body), 10334);
+  EXPECT_FALSE(closes(FrameError::long_body));
+  EXPECT_EQ(parse(make_message(1, 0, 0, exceeds)), FrameError::none);
 }
 
 TEST(MongoFrame, a_checksum_is_checked) {
