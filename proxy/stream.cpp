@@ -181,7 +181,7 @@ Task<Connected> connect(config::HostPort endpoint, milliseconds keep_alive_inter
     for (const auto& result : results) addresses.push_back(result.endpoint());
   }
   std::string last = "no address for " + endpoint.host;
-  bool refused = !addresses.empty(), answered = false, ours = false;
+  bool refused = !addresses.empty(), ours = refused;
   for (const auto& candidate : addresses) {
     Socket socket(executor);
     Deadline limit(executor, deadline, [&socket] {
@@ -194,12 +194,11 @@ Task<Connected> connect(config::HostPort endpoint, milliseconds keep_alive_inter
       tune(socket, keep_alive_interval);
       co_return Connected{std::make_unique<Stream>(std::move(socket)), {}, false, false};
     }
-    answered = answered || failed == asio::error::connection_refused;
-    ours = ours || is_ours(failed);
+    ours = ours && is_ours(failed);
     refused = refused && failed == asio::error::connection_refused;
     last = failed.message() + " (" + name + ")";
   }
-  co_return Connected{nullptr, last, refused, ours && !answered};
+  co_return Connected{nullptr, last, refused, ours};
 }
 
 }  // namespace holdfast::proxy
