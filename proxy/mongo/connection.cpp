@@ -63,16 +63,15 @@ std::string names_of(const std::vector<config::HostPort>& hosts) {
 
 MongoConnection::MongoConnection(std::shared_ptr<const config::Connection> config, Worker& home, UpstreamObserver& observer,
                                  std::uint64_t random_seed)
-    : id_(config->id), home_(home), config_(std::move(config)), settings_(backend_settings(*config_)),
-      members_(*config_, new_process()),
-      lookup_(config_->mongo.srv ? std::make_unique<SeedLookup>(home.executor()) : nullptr),
-      upstream_(home.executor(), settings_of(*config_),
+    : id_(config->id), home_(home), settings_(backend_settings(*config)), members_(*config, new_process()),
+      lookup_(config->mongo.srv ? std::make_unique<SeedLookup>(home.executor()) : nullptr),
+      upstream_(home.executor(), settings_of(*config),
                 std::make_unique<MongoStanding>(home.executor(), settings_, members_, home.pool(), standing_hooks()),
                 observer, random_seed) {
   TlsContext client_tls;
-  if (config_->tls) client_tls = require(listener_tls(*config_->tls, ListenerProtocol::any), id_);
-  context_ = std::make_shared<Context>(home.executor(), config_, settings_, upstream_, members_, home.pool(), std::move(client_tls));
-  retired_.resize(config_->mongo.hosts.size());
+  if (config->tls) client_tls = require(listener_tls(*config->tls, ListenerProtocol::any), id_);
+  retired_.resize(config->mongo.hosts.size());
+  context_ = std::make_shared<Context>(home.executor(), std::move(config), settings_, upstream_, members_, home.pool(), std::move(client_tls));
   monitors_ = std::make_unique<Monitors>(
       home.executor(), settings_, members_, home.pool(), [this] { on_learnt(); },
       [this](std::size_t member) {
@@ -94,7 +93,7 @@ MongoStanding::Hooks MongoConnection::standing_hooks() {
 }
 
 void MongoConnection::open(const InheritedSockets& inherited) {
-  for (const auto& address : config_->listen) {
+  for (const auto& address : context_->config->listen) {
     const auto accepted = [this](Socket socket, Listener::Origin) { accept(std::move(socket)); };
     const auto next = [this] { return home_.executor(); };
     listeners_.push_back(std::make_unique<Listener>(home_.executor(), address, next, accepted, inherited));
@@ -202,7 +201,7 @@ void MongoConnection::follow_members() {
     upstream_.retire(i, retired_[i]);
   }
   // A monitor costs a connection; where there is one member only, the standing connection tells the same.
-  if (hosts.size() > 1 && ticking_) monitors_->follow(config_->reconnect.hang_timeout);
+  if (hosts.size() > 1 && ticking_) monitors_->follow(context_->config->reconnect.hang_timeout);
 }
 
 /// A mongos that DNS names no more is left once another one serves.
@@ -255,6 +254,8 @@ void MongoConnection::reconfigure(std::shared_ptr<const config::Connection> conf
     const auto found = with_found(config);
     context_->use(found);
     settings_->own->take_password(found->mongo.auth_database, found->mongo.user, found->mongo.password);
+    settings_->keep_alive_interval = config->reconnect.keep_alive_interval;
+    follow_members();
     if (tls.client) context_->client_tls = tls.client;
     if (!tls.server) return;
     settings_->tls = tls.server;

@@ -61,7 +61,6 @@ class MongoConnection final : public Connection {
 
   const std::string id_;
   Worker& home_;
-  std::shared_ptr<const config::Connection> config_;
   const std::shared_ptr<BackendSettings> settings_;  // changed on the home worker
   Members members_;
   std::unique_ptr<SeedLookup> lookup_;  // none: the URI names its hosts

@@ -1,6 +1,7 @@
 // One coroutine for each member.
 #include "proxy/mongo/monitor.hpp"
 
+#include <optional>
 #include <utility>
 
 #include "proxy/mongo/recognition.hpp"
@@ -23,6 +24,8 @@ struct Monitors::Impl : std::enable_shared_from_this<Monitors::Impl> {
     explicit Watch(const Executor& executor) : pause(executor) {}
     std::unique_ptr<Backend> backend;
     SteadyTimer pause;
+    SteadyTime due;                 // the answer that is waited for; only from then on is its member silent
+    std::optional<Deadline> limit;  // while an answer is waited for
   };
 
   Impl(Executor on, std::shared_ptr<const BackendSettings> with, Members& of, BufferPool& pool, std::function<void()> tell,
@@ -43,6 +46,10 @@ struct Monitors::Impl : std::enable_shared_from_this<Monitors::Impl> {
   Task<> run(std::size_t member, std::shared_ptr<Watch> watch);
   Task<> observe(std::size_t member, std::shared_ptr<Watch> watch);
   Task<std::optional<wire::MemberHello>> ask(std::shared_ptr<Watch> watch, std::optional<wire::TopologyVersion> known);
+  void limit(Watch& watch) {
+    auto* backend = watch.backend.get();
+    watch.limit.emplace(home, watch.due + hang_timeout, [backend] { backend->close(); });
+  }
   bool note(std::size_t member, const wire::MemberHello& hello);
   Task<> wait(std::shared_ptr<Watch> watch, milliseconds time) {
     watch->pause.expires_after(time);
@@ -53,11 +60,12 @@ struct Monitors::Impl : std::enable_shared_from_this<Monitors::Impl> {
 
 /// A plain hello, or with `known` one that waits for news. None where the connection is lost, or silent for too long.
 Task<std::optional<wire::MemberHello>> Monitors::Impl::ask(std::shared_ptr<Watch> watch, std::optional<wire::TopologyVersion> known) {
-  auto* backend = watch->backend.get();
-  Deadline limit(home, now() + hang_timeout + (known ? heartbeat_interval : milliseconds(0)), [backend] { backend->close(); });
+  watch->due = now() + (known ? heartbeat_interval : milliseconds(0));
+  limit(*watch);
   auto question = wire::make_next_hello();
   if (known) question = wire::make_awaited_hello(*known, heartbeat_interval);
-  const auto body = co_await backend->run(std::move(question));
+  const auto body = co_await watch->backend->run(std::move(question));
+  watch->limit.reset();
   if (!body) co_return std::nullopt;
   auto hello = wire::read_member_hello(*body);
   if (!hello.ok) co_return std::nullopt;
@@ -121,7 +129,11 @@ Monitors::Monitors(Executor home, std::shared_ptr<const BackendSettings> setting
 Monitors::~Monitors() { stop(); }
 
 void Monitors::follow(milliseconds hang_timeout) {
-  impl_->hang_timeout = hang_timeout;
+  if (std::exchange(impl_->hang_timeout, hang_timeout) != hang_timeout) {
+    for (const auto& [member, watch] : impl_->watches) {
+      if (watch->limit) impl_->limit(*watch);
+    }
+  }
   for (std::size_t i = 0; i < impl_->members.hosts().size(); ++i) {
     if (!impl_->wanted(i) || impl_->watches.contains(i)) continue;
     auto watch = std::make_shared<Impl::Watch>(impl_->home);

@@ -23,7 +23,8 @@ class Monitors {
   Monitors(const Monitors&) = delete;
   Monitors& operator=(const Monitors&) = delete;
 
-  /// Sees to it that each member that is not retired has a monitor.
+  /// Sees to it that each member that is not retired has a monitor, and that none waits longer for an answer than this, also for one that it
+  /// waits for already.
   void follow(milliseconds hang_timeout);
   void stop();
 
