@@ -20,6 +20,15 @@ bool changes_service(const Connection& running, const Connection& next) {
   return running.auth_query->user != next.auth_query->user || running.mongo.auth_database != next.mongo.auth_database;
 }
 
+bool changes_pool(const Connection& running, const Connection& next) {
+  return running.pool != next.pool || running.pool_max != next.pool_max || running.pool_idle_timeout != next.pool_idle_timeout;
+}
+
+/// MongoDB: what the proxy says of itself and asks for in each hello.
+bool changes_hello(const MongoUri& running, const MongoUri& next) {
+  return running.application_name != next.application_name || running.compressors != next.compressors || running.zlib_level != next.zlib_level;
+}
+
 }  // namespace
 
 std::vector<std::string> needs_restart(const Config& running, const Config& next) {
@@ -46,6 +55,8 @@ std::vector<std::string> needs_restart(const Config& running, const Config& next
     say(found->postgres.hosts != connection.postgres.hosts || found->mongo.hosts != connection.mongo.hosts,
         "the new hosts of " + connection.id);
     say(changes_login(found->mongo, connection.mongo), "the new user, authSource or authMechanism of " + connection.id);
+    say(changes_pool(*found, connection), "the new pool, pool_max or pool_idle_timeout of " + connection.id);
+    say(changes_hello(found->mongo, connection.mongo), "the new appName, compressors or zlibCompressionLevel of " + connection.id);
     say(changes_service(*found, connection), "the new user or authSource of auth_query of " + connection.id);
   }
   for (const auto& connection : running.connections) {

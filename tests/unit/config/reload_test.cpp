@@ -65,7 +65,7 @@ Config running_mongo() {
   return config;
 }
 
-TEST(Reload, that_changes_who_mongodbs_logins_are_needs_a_restart) {
+TEST(Reload, that_changes_what_all_of_mongodbs_connections_have_in_common_needs_a_restart) {
   const std::pair<std::vector<const char*>, Change> rows[] = {
       {{"user, authSource or authMechanism of orders"},
        [](Config& next) {
@@ -77,7 +77,11 @@ TEST(Reload, that_changes_who_mongodbs_logins_are_needs_a_restart) {
       {{"user, authSource or authMechanism of orders", "auth_query of orders"},
        [](Config& next) { next.connections[0].mongo.auth_database = "shop"; }},
       {{"auth_query of orders"}, [](Config& next) { next.connections[0].auth_query = AuthQuery{{}, "other", Secret("pwo"), {}, {}}; }},
-      {{"auth_query of orders"}, [](Config& next) { next.connections[0].auth_query.reset(); }}};
+      {{"auth_query of orders"}, [](Config& next) { next.connections[0].auth_query.reset(); }},
+      {{"pool, pool_max or pool_idle_timeout of orders"}, [](Config& next) { next.connections[0].pool_max = 7; }},
+      {{"pool, pool_max or pool_idle_timeout of orders"}, [](Config& next) { next.connections[0].pool_idle_timeout += std::chrono::seconds(1); }},
+      {{"appName, compressors or zlibCompressionLevel of orders"}, [](Config& next) { next.connections[0].mongo.compressors = {"zstd"}; }},
+      {{"appName, compressors or zlibCompressionLevel of orders"}, [](Config& next) { next.connections[0].mongo.application_name = "billing"; }}};
   for (const auto& [what, change] : rows) {
     auto next = running_mongo();
     change(next);
