@@ -210,6 +210,7 @@ class SessionMachine {
   void drop_skipped();
   void take_back(const pg::Request& request);
   void forget_segment();
+  bool is_recorded(std::string_view tag);
   void record(pg::StatementId id, std::string_view tag);
   pg::StateEffect record_executed(std::string_view text, std::string_view tag, pg::SessionState::Where where);
   void record_segment();
@@ -392,6 +393,12 @@ class SessionMachine {
   bool segment_changed_state_ = false;  // recorded as done, and undone if the segment fails
   bool segment_controls_transaction_ = false;  // a BEGIN, COMMIT, … was completed in it
   std::size_t deallocated_ = 0;                // by DEALLOCATE in the text that is answered now
+  // What that text has been recorded for already: it says the same at each of its statements, of which it may hold thousands.
+  struct RecordedText {
+    bool looked_for_chain = false;
+    bool controls_transaction = false;
+    std::vector<std::string> tags;  // without their counts
+  } recorded_text_;
   std::vector<pg::StatementId> set_by_execute_;  // SET and LISTEN of a segment that may still be undone
   bool fatal_forwarded_ = false;        // the server ended the session with an error that is the client's
   bool commit_warned_ = false;          // WARNING 57P01 or 57P02 since the last ReadyForQuery: FATAL 57P01 is no proof then

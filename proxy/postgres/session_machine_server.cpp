@@ -190,6 +190,22 @@ void SessionMachine::forget_segment() {
   set_by_execute_.clear();
   segment_changed_state_ = segment_controls_transaction_ = false;
   deallocated_ = 0;
+  recorded_text_ = {};
+}
+
+bool SessionMachine::is_recorded(std::string_view tag) {
+  auto& known = recorded_text_;
+  const auto gives_back = [tag](std::string_view word) { return tag.starts_with(word); };
+  // What these undo may be done again behind them. Behind a COMMIT all that follows may stand in a transaction.
+  constexpr std::string_view undoing[] = {"CLOSE", "DROP", "DISCARD", "DEALLOCATE"};
+  const bool undoes = std::ranges::any_of(undoing, gives_back);
+  if (undoes || known.controls_transaction != segment_controls_transaction_) known.tags.clear();
+  known.controls_transaction = segment_controls_transaction_;
+  if (undoes) return false;
+  const auto word = tag.substr(0, tag.find_first_of("0123456789"));
+  if (std::ranges::find(known.tags, word) != known.tags.end()) return true;
+  known.tags.emplace_back(word);
+  return false;
 }
 
 void SessionMachine::on_completed(const pg::Request& request, std::string_view tag) {
@@ -197,7 +213,10 @@ void SessionMachine::on_completed(const pg::Request& request, std::string_view t
   segment_notes_.gave = true;
   if (request.statement == pg::no_statement) return;  // a portal that is a cursor's: its DECLARE was recorded
   const auto& statement = statements_[request.statement];
-  if (tag == "COMMIT" || tag == "ROLLBACK") segment_notes_.chained = segment_notes_.chained || names_chain(statement.text());
+  const bool of_text = request.kind == pg::RequestKind::query;
+  if ((tag == "COMMIT" || tag == "ROLLBACK") && !(of_text && std::exchange(recorded_text_.looked_for_chain, true))) {
+    segment_notes_.chained = segment_notes_.chained || names_chain(statement.text());
+  }
   // After COMMIT AND CHAIN, or COMMIT and BEGIN in one text, no ReadyForQuery tells that a transaction has ended.
   const bool keeps_settings = tag == "COMMIT" || tag == "PREPARE TRANSACTION";
   if (keeps_settings && !set_by_execute_.empty()) snapshot_now_ = unknown_change_ = true;
@@ -217,6 +236,7 @@ void SessionMachine::on_completed(const pg::Request& request, std::string_view t
     statements_.hold(request.statement);
     return set_by_execute_.push_back(request.statement);
   }
+  if (of_text && is_recorded(tag)) return;
   record(request.statement, tag);
   const auto nth = tag.starts_with("DEALLOCATE") && request.kind == pg::RequestKind::query ? deallocated_++ : 0;
   if (tag == "DISCARD ALL" || tag == "DEALLOCATE ALL") {
