@@ -215,7 +215,8 @@ def test_under_many_deaths_no_acknowledged_write_is_lost_and_none_happens_twice(
     doubled = [number for number, parts in rows.items() if parts != [1, 2]]
     assert not lost and not doubled, (lost[:10], doubled[:10], codes)
     assert not set(rows) - acknowledged, "a write is there that nobody was told of"
-    assert LOST not in codes, codes
+    # A death may come while the second run is under way: then it is not run a third time.
+    assert codes.get(LOST, 0) <= proxy.log().count("is not run again: second_loss"), codes
 
 
 # Several hosts.
