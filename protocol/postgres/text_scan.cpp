@@ -239,7 +239,8 @@ class Scan {
   }
 
   void hash_token(const Token& token) {
-    const bool constant = token.kind == Token::Kind::literal || token.kind == Token::Kind::number;
+    const bool runs = token.kind == Token::Kind::literal && words_ > 0 && first_[0] == Word::do_;  // DO '…': a body, no constant
+    const bool constant = !runs && (token.kind == Token::Kind::literal || token.kind == Token::Kind::number);
     if (token.kind == Token::Kind::comma && constant_) {
       comma_ = true;  // lists of constants are one, whatever their length
       return;

@@ -279,6 +279,14 @@ Task<std::optional<Rows>> query(Backend& backend, std::string text, std::vector<
   co_return rows;
 }
 
+void part_from(Backend& backend) {
+  std::string terminate;
+  pg::Writer(terminate, pg::frontend::terminate).finish();
+  ErrorCode ignored;
+  backend.stream->write_now({terminate, {}}, ignored);
+  backend.stream->close();
+}
+
 Task<> send_cancel(config::HostPort address, std::int32_t process_id, std::string secret_key, SteadyTime deadline) {
   auto connected = co_await connect(std::move(address), milliseconds(60'000), deadline);
   if (!connected.stream) co_return;

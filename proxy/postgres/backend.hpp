@@ -68,6 +68,9 @@ using Rows = std::vector<std::vector<std::optional<std::string>>>;
 Task<std::optional<Rows>> query(Backend& backend, std::string text, std::vector<std::string> parameters,
                                 ReadBuffer& buffer, SteadyTime deadline);
 
+/// Closes the connection of a backend that nobody writes to; it is told, where that takes no waiting.
+void part_from(Backend& backend);
+
 /// Asks the server at `address` to cancel what `process_id` does, and waits until it has taken note.
 Task<> send_cancel(config::HostPort address, std::int32_t process_id, std::string secret_key, SteadyTime deadline);
 

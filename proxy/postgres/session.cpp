@@ -293,11 +293,7 @@ void Session::end(std::string reason) {
   if (waiter_ != 0) context_->upstream.cancel_wait(waiter_);
   if (!virtual_secret_key_.empty()) context_->cancels.remove(virtual_process_id_, virtual_secret_key_);
   if (backend_) {
-    ErrorCode ignored;
-    std::string terminate;
-    pg::Writer(terminate, pg::frontend::terminate).finish();
-    if (!server_write_.held()) backend_->stream->write_now({terminate, {}}, ignored);
-    backend_->stream->close();
+    server_write_.held() ? backend_->stream->close() : part_from(*backend_);
   }
   context_->counters.disconnected(reason);
   spdlog::debug("{}: session {} ended: {}", context_->config->id, id_, reason);

@@ -155,6 +155,10 @@ Task<Session::Attached> Session::attach_once(SessionMachine::Attachment attachme
       auto restored = outcome == OutcomeAnswer::lost ? Restored::lost : co_await restore_session(*result.backend, limit);
       if (restored == Restored::yes && !co_await tell_outcome(*result.backend, outcome, limit)) restored = Restored::lost;
       if (restored == Restored::yes && !co_await judge_reads(*result.backend, limit)) restored = Restored::lost;
+      if (closing_) {  // end() knew nothing of this backend
+        part_from(*result.backend);
+        co_return Attached::closed;
+      }
       if (machine_.state() == SessionState::closed) co_return Attached::closed;
       switch (restored) {
         case Restored::yes: break;

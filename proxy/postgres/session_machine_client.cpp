@@ -428,6 +428,7 @@ void SessionMachine::refuse(std::string_view code, std::string message) {
     const bool told = (status_ == 'I' || code == "57014") && !replay_->asks_outcome;
     return abandon_replay(told ? std::optional<pg::ErrorText>({"ERROR", code, message}) : std::nullopt);
   }
+  if (refusal_ && refusal_->stays) return;  // what is lost is told nowhere else: what waits gets that now
   refusal_ = Refusal{std::string(code), std::move(message), false};
 }
 

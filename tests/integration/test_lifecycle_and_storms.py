@@ -262,6 +262,19 @@ def test_after_a_failover_the_sessions_are_on_the_new_primary(pair, start_holdfa
     wait_for(lambda: proxy.state()["upstream"].endswith(str(standby.port)), 10)
 
 
+def test_a_client_that_leaves_while_its_session_is_restored_leaves_no_backend_behind(server, proxy):
+    client = proxy.wire()
+    assert not client.query("PREPARE p AS SELECT * FROM blocked").errors
+    server.restart("kill9_all")
+    proxy.wait_for_state("connected")
+    with server.block():
+        client.send(wire.query("SELECT 1"))
+        backend = server.wait_until_waiting("PREPARE p")
+        client.close()
+        wait_for(lambda: proxy.metric("holdfast_client_disconnections_total") == 1, 10, "the session has ended")
+    wait_for(lambda: backend not in server.backends(), 10, "its backend has ended")
+
+
 def test_another_cluster_behind_the_same_address_ends_the_session_with_the_reason(server, start_holdfast):
     other = PostgresServer(fresh=True)
     other.start()

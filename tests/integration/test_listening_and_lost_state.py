@@ -73,6 +73,29 @@ def test_with_lost_state_error_the_session_gets_one_error_and_lives(server, star
     assert_alive(client)
 
 
+@pytest.mark.parametrize("how", ("cancel", "hold_timeout"))
+def test_with_lost_state_error_the_loss_is_told_though_the_wait_for_the_session_ends_otherwise(server, start_holdfast, how):
+    hold_timeout = "1s" if how == "hold_timeout" else "30s"
+    proxy = start_holdfast(server, connection={"lost_state": "error", "reconnect": {"hold_timeout": hold_timeout}})
+    client = proxy.wire()
+    for statement in "PREPARE p AS SELECT * FROM blocked", "DO $$BEGIN NULL; END$$":
+        assert not client.query(statement).errors
+    snapshot = "SELECT 1 FROM pg_stat_activity WHERE usename = 'app' AND state = 'idle' AND query LIKE 'SELECT ''setting''::%'"
+    wait_for(lambda: server.query(snapshot), 10, "a snapshot: another one is not taken for a second")
+    assert not client.query("DO $$BEGIN CREATE TEMP TABLE mine (id int); END$$").errors
+    server.restart("kill9_all")
+    proxy.wait_for_state("connected")
+    with server.block():
+        client.send(wire.query("SELECT 1"))
+        server.wait_until_waiting("PREPARE p")  # the session is being restored
+        if how == "cancel":
+            client.cancel()
+        reply = client.reply(deadline=20)
+    assert (reply.error.severity, reply.error.code, reply.status) == ("ERROR", "57P01", "I"), reply
+    assert_alive(client)
+    assert_alive(client)
+
+
 def test_a_session_that_never_asked_for_currval_lives_and_is_told_the_truth_when_it_does(server, proxy):
     """Most programs call nextval and never currval: they lose nothing. The server's own error tells those that do."""
     client = proxy.wire()

@@ -99,6 +99,31 @@ def test_a_custom_setting_that_ended_with_its_transaction_is_still_known(server,
     assert client.value("SHOW app.tenant") == before
 
 
+DO_THAT_CHANGES = {
+    "role": ("SET ROLE tenant", "SELECT current_user", "tenant"),
+    "setting": ("SET search_path = extra", "SHOW search_path", "extra"),
+    "temporary_table": ("CREATE TEMP TABLE mine (id int)", "SELECT to_regclass('pg_temp.mine')", "mine"),
+}
+
+
+@pytest.mark.versions
+@pytest.mark.parametrize("name", DO_THAT_CHANGES)
+def test_what_a_do_in_single_quotes_has_set_is_never_missing_without_a_word(server, proxy, name):
+    change, question, answer = DO_THAT_CHANGES[name]
+    client = proxy.wire()
+    say(client, "DO 'BEGIN NULL; END'")
+    settle(server)  # another snapshot is not taken for a second
+    client.send(wire.query("DO 'BEGIN NULL; END'"), wire.query(f"DO 'BEGIN {change}; END'"))
+    assert not client.reply().errors and not client.reply().errors
+    for pid in server.backends():
+        server.terminate(pid)
+    client.try_send(wire.query(question))
+    reply = client.reply(deadline=20)
+    if reply.rows == [(answer,)]:
+        return  # a snapshot came first, and it was restored
+    assert reply.closed and reply.error.code == ENDED, reply
+
+
 def test_a_library_loaded_among_other_statements_is_loaded_again(server, proxy):
     loaded = "SELECT count(*) > 0 FROM pg_settings WHERE name = 'auto_explain.log_min_duration'"
     client = proxy.wire(user="postgres")

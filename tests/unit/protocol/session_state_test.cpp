@@ -360,6 +360,13 @@ TEST_F(SessionStateTest, texts_of_unknown_effect_are_kept_once_each_until_a_snap
   EXPECT_TRUE(state.unconfirmed().empty());
 }
 
+TEST_F(SessionStateTest, a_do_in_single_quotes_is_kept_for_what_it_runs) {
+  run("DO 'BEGIN NULL; END'", "DO");
+  run("DO 'BEGIN SET ROLE tenant; END'", "DO");
+  run("DO 'BEGIN NULL; END'", "DO");
+  EXPECT_EQ(state.unconfirmed(), (Lines{"DO 'BEGIN NULL; END'", "DO 'BEGIN SET ROLE tenant; END'"}));
+}
+
 TEST_F(SessionStateTest, more_texts_than_are_kept_make_the_session_unconfirmed_until_a_snapshot) {
   for (int i = 0; i < 64; ++i) run("SELECT f" + std::to_string(i) + "a()", "SELECT 1");
   EXPECT_EQ(reason(), "");

@@ -274,6 +274,12 @@ TEST(TextScan, texts_of_one_shape_differ_only_in_constants_blanks_and_case) {
   EXPECT_NE(shape("select f(1)"), shape("select g(1)"));
   EXPECT_NE(shape("select \"f\"(1)"), shape("select \"F\"(1)"));
   EXPECT_NE(shape("do $$ begin end $$"), shape("do $$ begin null; end $$"));
+  EXPECT_NE(shape("do 'begin end'"), shape("do 'begin null; end'"));
+  EXPECT_NE(shape("do language plpgsql 'begin end'"), shape("do language plpgsql 'begin null; end'"));
+  EXPECT_NE(shape("do E'begin end'"), shape("do E'begin null; end'"));
+  EXPECT_NE(shape("select 1; do 'begin end'"), shape("select 1; do 'begin null; end'"));
+  EXPECT_EQ(shape("do 'begin end'; select 'a'"), shape("do 'begin end'; select 'b'"));
+  EXPECT_EQ(shape("insert into t values ('a') on conflict do nothing"), shape("insert into t values ('b') on conflict do nothing"));
   EXPECT_NE(shape("select a, b"), shape("select a b"));
   EXPECT_NE(shape("select a.f(1)"), shape("select a, f(1)"));
   EXPECT_NE(shape("select 'a\\', f(1), '"), shape("select 'a\\', g(1), '"));

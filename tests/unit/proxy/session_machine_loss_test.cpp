@@ -456,6 +456,25 @@ TEST(lost_state, is_one_error_where_the_configuration_says_so) {
   script.expect_to_server("Q:SELECT a FROM t");
 }
 
+TEST(lost_state, is_told_though_another_refusal_comes_before_it_was) {
+  SessionOptions options;
+  options.lost_state = SessionOptions::LostState::error;
+  for (const auto* code : {"57014", "57P03"}) {
+    SessionScript script(options);
+    script.client_sends(query("CREATE TEMP TABLE x (a int)"));
+    script.server_sends(complete("CREATE TABLE") + ready('I'));
+    script.to_client();
+    EXPECT_EQ(script.server_closes().then, LossResult::Then::stay);
+    script.to_server();
+    script.refuse(code, "a cancel, or no upstream");
+    script.client_sends(query("SELECT a FROM x"));
+    script.expect_to_client("E:57P01 ZI");
+    ASSERT_TRUE(script.attach());
+    script.client_sends(query("SELECT a FROM t"));
+    script.expect_to_server("Q:SELECT a FROM t");
+  }
+}
+
 TEST(session_machine, tells_a_rollback_nothing_of_a_parse_of_ours_that_was_lost_in_front_of_it) {
   SessionScript script;
   script.client_sends(parse("rb", "ROLLBACK") + sync());
