@@ -144,11 +144,23 @@ def test_a_cut_socket_is_not_seen_by_an_idle_session(server, relay, start_holdfa
     assert reply.rows == [("extra",)], reply
 
 
+@pytest.fixture(params=("app", "tenant"))
+def login_role(server, request):
+    """The role that a login of app's begins with; tenant is no member of app, and so sees little of its backends."""
+    if request.param == "app":
+        yield request.param
+        return
+    server.query(f"ALTER ROLE app SET role = {request.param}")
+    yield request.param
+    server.query("ALTER ROLE app RESET role")
+
+
 @pytest.mark.parametrize("replay", ("on", "off"))
-def test_a_cut_socket_ends_the_old_backend_before_the_client_hears_of_it(server, relay, start_holdfast, replay):
+def test_a_cut_socket_ends_the_old_backend_before_the_client_hears_of_it(server, relay, start_holdfast, login_role, replay):
     # The old backend lives on behind the cut and holds its locks: it must be gone when the client is told to try again.
     proxy = start_holdfast(through(relay), connection={"replay": replay})
     client = proxy.wire()
+    assert client.value("SELECT current_user") == login_role
     client.query("BEGIN")
     client.query("INSERT INTO ids VALUES (1)")
     old = server.open_transaction()
