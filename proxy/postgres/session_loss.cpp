@@ -185,7 +185,9 @@ Task<> Session::knock_at_server(std::shared_ptr<Knock> knock, SteadyTime limit) 
 /// A statement has waited for hang_timeout without a byte: is its server slow, or gone? Only when the standing
 /// connection and a fresh login both stay silent for as long again is it lost.
 Task<> Session::check_hang() {
+  // What is read while a session is restored does not count: another backend may be as quiet as this one was.
   const auto reads = server_reads_;
+  const auto backend = reconnections_;
   const auto limit = now() + context_->config->reconnect.hang_timeout;
   // Both are asked at the same time, and both have until then.
   const auto knock = std::make_shared<Knock>();
@@ -194,7 +196,7 @@ Task<> Session::check_hang() {
   while (!checked && !knock->done && !closing_) co_await changed_.wait();
   checking_hang_ = false;
   quiet_since_ = now();
-  if (checked || knock->alive || closing_ || !backend_ || server_reads_ != reads) co_return;
+  if (checked || knock->alive || closing_ || !backend_ || server_reads_ != reads || reconnections_ != backend) co_return;
   spdlog::warn("{}: {} does not answer, session {} leaves it", context_->config->id, backend_->address.to_string(), id_);
   context_->upstream.server_silent(backend_endpoint_, "the server does not answer");
   hung_ = true;
