@@ -302,7 +302,8 @@ void Session::end(std::string reason) {
 
 void Session::stop(std::string_view code, std::string_view message) {
   if (closing_) return;
-  machine_.terminate(code, message);
+  // What a replication client got may end in the middle of a message, which a FATAL would complete.
+  if (!replication_ || !backend_) machine_.terminate(code, message);
   end_reason_ = "drained";
   spawn_named(executor_, flush_and_close(), "session end", shared_from_this());
 }

@@ -57,7 +57,7 @@ class Session : public std::enable_shared_from_this<Session> {
   Task<> run();
   /// A moment passed; called a few times a second. Looks for snapshots that are due and servers that hang.
   void on_tick(SteadyTime now);
-  /// FATAL with this code, then the end; for the end of a drain.
+  /// FATAL with this code (a replication client gets none), then the end; for the end of a drain.
   void stop(std::string_view code, std::string_view message);
   /// A CancelRequest with this session's key came.
   void cancel();

@@ -180,7 +180,8 @@ Task<Session::Attached> Session::attach_once(SessionMachine::Attachment attachme
     }
     backend_ = std::move(result.backend);
     backend_endpoint_ = endpoint;
-    attached_at_ = now();
+    attached_at_ = quiet_since_ = now();
+    reads_at_tick_ = server_reads_;
     hung_ = false;
     replay_since_ = machine_.replaying() ? std::optional(now()) : std::nullopt;
     const bool fits = machine_.on_attached(backend_->process_id, backend_->parameters, attachment);

@@ -87,16 +87,19 @@ Task<OldBackend> Session::end_old_backend() {
     const auto ago = [](SteadyTime at) { return std::to_string(std::chrono::duration<double>(now() - at).count()); };
     return std::vector<std::string>{pid, ago(since), ago(asked)};
   };
-  static constexpr const char* same =
-      " FROM pg_catalog.pg_stat_activity WHERE pid OPERATOR(pg_catalog.=) $1::pg_catalog.int4"
-      " AND backend_start OPERATOR(pg_catalog.<) (pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-)"
-      " pg_catalog.make_interval(secs => $2::pg_catalog.float8))"
-      " AND backend_start OPERATOR(pg_catalog.>) (pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-)"
-      " pg_catalog.make_interval(secs => $3::pg_catalog.float8))";
+  static const std::string process = " FROM pg_catalog.pg_stat_activity WHERE pid OPERATOR(pg_catalog.=) $1::pg_catalog.int4 AND ";
+  static const std::string same = "(backend_start OPERATOR(pg_catalog.<) (pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-)"
+                                  " pg_catalog.make_interval(secs => $2::pg_catalog.float8))"
+                                  " AND backend_start OPERATOR(pg_catalog.>) (pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-)"
+                                  " pg_catalog.make_interval(secs => $3::pg_catalog.float8)))";
+  // The login may begin with a role that does not see the user's own backends (ALTER ROLE … SET role): RESET would bring it back.
+  static const std::string as_the_user = "SET ROLE NONE";
   // A commit that waits for its standby would become visible without it if its backend were ended.
-  static const std::string terminate = std::string("SELECT pg_catalog.pg_terminate_backend(pid)") + same +
-                                       " AND wait_event IS DISTINCT FROM 'SyncRep'";
-  static const std::string look = std::string("SELECT 1") + same;
+  static const std::string terminate =
+      "SELECT pg_catalog.pg_terminate_backend(pid)" + process + same + " AND wait_event IS DISTINCT FROM 'SyncRep'";
+  // Of a user's backend that this one may not look at nobody knows that it is not the old one. The server's own processes are nobody's.
+  static const std::string look =
+      "SELECT backend_start" + process + "(" + same + " OR (backend_start IS NULL AND usesysid IS NOT NULL))";
   int lost_logins = 0;
   while (now() < deadline && !closing_) {
     if (co_await is_refused(address) || closing_) co_return OldBackend::gone;
@@ -115,12 +118,14 @@ Task<OldBackend> Session::end_old_backend() {
     const auto failure = login.outcome.failure;
     context_->upstream.login_finished(std::move(grant), same_server ? std::move(login.outcome) : Outcome{});
     if (login.backend) {
-      auto gone = co_await query(*login.backend, terminate, who(), buffer, now() + witness_time);
+      auto gone = co_await query(*login.backend, as_the_user, {}, buffer, now() + witness_time);
+      if (gone) gone = co_await query(*login.backend, terminate, who(), buffer, now() + witness_time);
       const auto end = now() + old_backend_time;
       SteadyTimer pause(executor_);
       while (gone && now() < end && !closing_) {
         gone = co_await query(*login.backend, look, who(), buffer, now() + witness_time);
         if (gone && gone->empty()) co_return OldBackend::gone;
+        if (gone && (gone->front().empty() || !gone->front().front())) break;  // hidden
         pause.expires_after(old_backend_pause);
         co_await pause.async_wait(asio::as_tuple(use_task));
       }
@@ -180,7 +185,9 @@ Task<> Session::knock_at_server(std::shared_ptr<Knock> knock, SteadyTime limit) 
 /// A statement has waited for hang_timeout without a byte: is its server slow, or gone? Only when the standing
 /// connection and a fresh login both stay silent for as long again is it lost.
 Task<> Session::check_hang() {
+  // What is read while a session is restored does not count: another backend may be as quiet as this one was.
   const auto reads = server_reads_;
+  const auto backend = reconnections_;
   const auto limit = now() + context_->config->reconnect.hang_timeout;
   // Both are asked at the same time, and both have until then.
   const auto knock = std::make_shared<Knock>();
@@ -189,7 +196,7 @@ Task<> Session::check_hang() {
   while (!checked && !knock->done && !closing_) co_await changed_.wait();
   checking_hang_ = false;
   quiet_since_ = now();
-  if (checked || knock->alive || closing_ || !backend_ || server_reads_ != reads) co_return;
+  if (checked || knock->alive || closing_ || !backend_ || server_reads_ != reads || reconnections_ != backend) co_return;
   spdlog::warn("{}: {} does not answer, session {} leaves it", context_->config->id, backend_->address.to_string(), id_);
   context_->upstream.server_silent(backend_endpoint_, "the server does not answer");
   hung_ = true;

@@ -144,11 +144,23 @@ def test_a_cut_socket_is_not_seen_by_an_idle_session(server, relay, start_holdfa
     assert reply.rows == [("extra",)], reply
 
 
+@pytest.fixture(params=("app", "tenant"))
+def login_role(server, request):
+    """The role that a login of app's begins with; tenant is no member of app, and so sees little of its backends."""
+    if request.param == "app":
+        yield request.param
+        return
+    server.query(f"ALTER ROLE app SET role = {request.param}")
+    yield request.param
+    server.query("ALTER ROLE app RESET role")
+
+
 @pytest.mark.parametrize("replay", ("on", "off"))
-def test_a_cut_socket_ends_the_old_backend_before_the_client_hears_of_it(server, relay, start_holdfast, replay):
+def test_a_cut_socket_ends_the_old_backend_before_the_client_hears_of_it(server, relay, start_holdfast, login_role, replay):
     # The old backend lives on behind the cut and holds its locks: it must be gone when the client is told to try again.
     proxy = start_holdfast(through(relay), connection={"replay": replay})
     client = proxy.wire()
+    assert client.value("SELECT current_user") == login_role
     client.query("BEGIN")
     client.query("INSERT INTO ids VALUES (1)")
     old = server.open_transaction()
@@ -280,6 +292,39 @@ def test_a_slow_statement_is_not_a_hang(server, start_holdfast):
     reply = client.query("SELECT pg_backend_pid() FROM pg_sleep(3)", deadline=15)
     assert reply.rows == [(pid,)], reply
     assert proxy.state()["state"] == "connected"
+
+
+def test_a_first_statement_is_no_hang_at_once(start_holdfast):
+    server = PostgresServer(settings={"log_connections": "on"})
+    try:
+        server.start()
+        server.prepare()
+        proxy = start_holdfast(server)
+        mark = server.log_path.stat().st_size
+        for _ in range(3):
+            # It is under way when the session is looked at for the first time.
+            with proxy.wire() as client:
+                client.value("SELECT pg_sleep(0.6)")
+        assert server.log(mark).count("connection authorized: user=app") == 3, "no login more than those of the clients"
+    finally:
+        server.close()
+
+
+def test_a_hang_check_of_the_old_server_says_nothing_of_the_new_one(server, relay, start_holdfast):
+    proxy = start_holdfast(f"postgres://app@127.0.0.1:{relay.port},127.0.0.1:{server.port}/app?sslmode=disable",
+                           connection={"reconnect": {"hang_timeout": "2s", "connection_timeout": "1s", "hold_timeout": "30s"}})
+    client = proxy.wire()
+    client.value("SELECT 1")
+    before = relay.accepted
+    client.send(wire.query("SELECT pg_sleep(4), 'done'"))
+    server.wait_until_running("pg_sleep(4)")
+    relay.black_hole()
+    wait_for(lambda: relay.accepted > before, 10, "the server is asked whether it lives")
+    relay.cut(reset=True)
+    # The new server is as quiet at the end of the check as the old one was at its beginning.
+    reply = client.reply(deadline=30)
+    assert reply.rows == [("", "done")], (reply, proxy.log())
+    assert "does not answer, session" not in proxy.log(), proxy.log()
 
 
 def test_a_lock_wait_is_not_a_hang(server, start_holdfast):

@@ -1,6 +1,9 @@
 """Rows 18 and 19: messages larger than message_buffer that a loss cuts in two, and replication connections."""
 
+import errno
 import pathlib
+import signal
+import socket
 
 import psycopg
 import pytest
@@ -8,6 +11,7 @@ import pytest
 from expectations import assert_alive
 from support import wire
 from support.relay import Relay
+from support.waiting import wait_for
 
 
 @pytest.fixture
@@ -101,3 +105,33 @@ def test_a_replication_connection_ends_with_its_server(server, proxy):
         connection.execute("IDENTIFY_SYSTEM")
     assert connection.closed
     assert_alive(proxy.wire())
+
+
+def is_refused(port):
+    with socket.socket() as knock:
+        return knock.connect_ex(("127.0.0.1", port)) == errno.ECONNREFUSED
+
+
+def test_the_end_of_a_drain_completes_no_message_of_a_replication_connection(server, start_holdfast):
+    proxy = start_holdfast(server, top={"drain_timeout": "0s"})
+    client = proxy.wire(user="postgres", replication="database")
+    server.query("SELECT pg_create_logical_replication_slot('drained', 'test_decoding')")
+    try:
+        server.query("INSERT INTO ids VALUES (1, repeat('x', 50000000))")
+        client.send(wire.query("START_REPLICATION SLOT drained LOGICAL 0/0"))
+        assert not client.receive_until("W").closed
+        # The row is more than the sockets hold: holdfast waits in the middle of it for a client that does not read.
+        client.socket.settimeout(10)
+        torn = b""
+        while len(torn) < 1_000_000:
+            torn += client.socket.recv(1_000_000 - len(torn))
+        proxy.process.send_signal(signal.SIGTERM)
+        wait_for(lambda: is_refused(proxy.port), 5, "the drain is over")
+        while piece := client.socket.recv(1_000_000):
+            torn += piece
+        assert b"x" * 500_000 in torn and torn.endswith(b"x"), (len(torn), torn[-300:])
+        assert proxy.process.wait(timeout=5) == 0
+    finally:
+        client.close()
+        wait_for(lambda: not server.query("SELECT 1 FROM pg_replication_slots WHERE active"), 10, "the slot is free")
+        server.query("SELECT pg_drop_replication_slot('drained')")
