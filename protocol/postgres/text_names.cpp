@@ -315,13 +315,16 @@ std::vector<std::string> called_names(std::string_view text) {
   std::vector<std::string> names;
   TextLexer lexer(text);
   Token previous;
-  bool qualified = false;
+  bool qualified = false, begins = true, in_do = false;
   for (Token token = lexer.next(); token.kind != Token::Kind::end; token = lexer.next()) {
+    if (std::exchange(begins, token.kind == Token::Kind::semicolon)) in_do = token.word == Word::do_;
     const bool called = token.kind == Token::Kind::open && is_name(previous) &&
                         (qualified || previous.kind == Token::Kind::quoted || !opens_group(previous.word));
     if (called) add(names, fold(previous));
     if (token.kind == Token::Kind::dollar) {
       for (auto& name : called_names(token.text)) add(names, std::move(name));
+    } else if (in_do && token.kind == Token::Kind::literal) {
+      for (auto& name : called_names(without_doubled_quotes(literal_body(token)))) add(names, std::move(name));
     }
     qualified = is_name(token) && previous.kind == Token::Kind::dot;
     previous = token;

@@ -87,7 +87,11 @@ class Scan {
         name_ = Name::none;
         if (depth_ == config_depth_) ++config_commas_;
         break;
-      case Token::Kind::dollar: on_dollar(token); break;
+      case Token::Kind::dollar: on_body(token); break;
+      case Token::Kind::literal:
+        name_ = Name::none;
+        if (is_body(token)) on_body(token);
+        break;
       default: name_ = Name::none;
     }
     hash_token(token);
@@ -180,7 +184,10 @@ class Scan {
     if (contains_word(token.text, "pg_temp")) pg_temp_ = true;
   }
 
-  void on_dollar(const Token& token) {
+  /// DO '…': no constant.
+  bool is_body(const Token& token) const { return token.kind == Token::Kind::literal && words_ > 0 && first_[0] == Word::do_; }
+
+  void on_body(const Token& token) {
     name_ = Name::none;
     if (contains_word(token.text, "set_config")) calls_set_config_ = true;
     if (contains_word(token.text, "execute") || contains_word(token.text, "deallocate")) uses_prepared_ = true;
@@ -239,8 +246,7 @@ class Scan {
   }
 
   void hash_token(const Token& token) {
-    const bool runs = token.kind == Token::Kind::literal && words_ > 0 && first_[0] == Word::do_;  // DO '…': a body, no constant
-    const bool constant = !runs && (token.kind == Token::Kind::literal || token.kind == Token::Kind::number);
+    const bool constant = (token.kind == Token::Kind::literal && !is_body(token)) || token.kind == Token::Kind::number;
     if (token.kind == Token::Kind::comma && constant_) {
       comma_ = true;  // lists of constants are one, whatever their length
       return;

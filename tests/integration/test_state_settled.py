@@ -33,6 +33,7 @@ RESTORED = {
     "set_config_in_a_function": (["SELECT become('42')"], TENANT, "42"),
     "set_config_in_a_function_that_the_client_could_not_read": (["SET client_encoding = 'LATIN1'", "SELECT become('42')"], TENANT, "42"),
     "set_config_in_a_function_of_a_function": (["SELECT log_in('42')"], TENANT, "42"),
+    "set_config_in_a_function_that_a_do_calls": (["DO 'BEGIN PERFORM log_in(''42''); END'"], TENANT, "42"),
     "dynamic_set": (["SELECT run('SET myapp.tenant = 42')"], TENANT, "42"),
     "set_config_of_which_one_row_was_asked_for": ([extended("SELECT set_config('work_mem', '7MB', false)", rows=1)],
                                                   "SHOW work_mem", "7MB"),
@@ -47,6 +48,8 @@ RESTORED = {
 HELD = {
     "computed_name": (["SELECT set_config('myapp.' || 'tenant', '42', false)"], TENANT, "42"),
     "computed_name_in_a_function": (["SELECT put('tenant', '42')"], TENANT, "42"),
+    "computed_name_in_a_do": (["DO 'BEGIN PERFORM set_config(''myapp.'' || ''tenant'', ''42'', false); END'"], TENANT, "42"),
+    "computed_name_in_a_function_that_a_do_calls": (["DO 'BEGIN PERFORM put(''tenant'', ''42''); END'"], TENANT, "42"),
     "lock_of_which_one_row_was_asked_for": ([extended("SELECT pg_advisory_lock(4711)", rows=1)], LOCKS, "1"),
     "prepared_lock": (["PREPARE p AS SELECT pg_advisory_lock(4711)", "SELECT become('1')", "EXECUTE p"], LOCKS, "1"),
     "prepared_lock_by_bind": (["PREPARE p AS SELECT pg_advisory_lock(4711)", wire.bind((), "p") + wire.execute() + wire.SYNC],

@@ -235,6 +235,7 @@ TEST(TextScan, flags_what_the_machines_ask_for) {
   EXPECT_TRUE(scan_text("explain execute p").uses_prepared);
   EXPECT_TRUE(scan_text("create table t as execute p").uses_prepared);
   EXPECT_TRUE(scan_text("do $$ begin execute 'execute p'; end $$").uses_prepared);
+  EXPECT_TRUE(scan_text("do 'begin execute ''execute p''; end'").uses_prepared);
   EXPECT_FALSE(scan_text("select 'execute p'").uses_prepared);
   EXPECT_TRUE(scan_text("select 1; commit").transaction_word);
   EXPECT_TRUE(scan_text("prepare transaction 'x'").transaction_word);
@@ -248,6 +249,7 @@ TEST(TextScan, flags_what_the_machines_ask_for) {
   EXPECT_TRUE(scan_text("select set_config('a', 'b', true), set_config('a', 'b', false)").calls_set_config);
   EXPECT_TRUE(scan_text("select app.set_config('a', 'b', true)").calls_set_config);
   EXPECT_TRUE(scan_text("do $$ begin perform set_config('a', 'b', false); end $$").calls_set_config);
+  EXPECT_TRUE(scan_text("do 'begin perform set_config(''a'', ''b'', false); end'").calls_set_config);
   EXPECT_TRUE(scan_text("select set_config('a', set_config('b', 'c', true), true)").calls_set_config);
   EXPECT_FALSE(scan_text("select set_config('a', 'b', true)").calls_set_config);
   EXPECT_TRUE(scan_text("select set_config('a', coalesce($1, 'x'), true)").set_local);
@@ -359,6 +361,7 @@ TEST(TextNames, what_is_called_stands_in_front_of_a_parenthesis) {
   using Names = std::vector<std::string>;
   EXPECT_EQ(called_names("select App.F(1), \"G\"(2), f (3) from t where a in (1) and (b)"), (Names{"f", "G"}));
   EXPECT_EQ(called_names("do $$ begin perform f(); end $$"), Names{"f"});
+  EXPECT_EQ(called_names("do 'begin perform f(''a(b)''); end'; select 'g()'"), Names{"f"});
 }
 
 }  // namespace
