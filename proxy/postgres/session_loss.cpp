@@ -97,9 +97,9 @@ Task<OldBackend> Session::end_old_backend() {
   // A commit that waits for its standby would become visible without it if its backend were ended.
   static const std::string terminate =
       "SELECT pg_catalog.pg_terminate_backend(pid)" + process + same + " AND wait_event IS DISTINCT FROM 'SyncRep'";
-  // Of a user's backend that this one may not look at nobody knows that it is not the old one. The server's own processes are nobody's.
-  static const std::string look =
-      "SELECT backend_start" + process + "(" + same + " OR (backend_start IS NULL AND usesysid IS NOT NULL))";
+  // Of this user's backend that it may not look at nobody knows that it is not the old one. Others' have only the number of that.
+  static const std::string look = "SELECT backend_start" + process + "(" + same +
+                                  " OR (backend_start IS NULL AND usename OPERATOR(pg_catalog.=) session_user))";
   int lost_logins = 0;
   while (now() < deadline && !closing_) {
     if (co_await is_refused(address) || closing_) co_return OldBackend::gone;
