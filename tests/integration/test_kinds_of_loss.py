@@ -299,7 +299,7 @@ def test_a_first_statement_is_no_hang_at_once(start_holdfast):
     try:
         server.start()
         server.prepare()
-        proxy = start_holdfast(server)
+        proxy = start_holdfast(server, connection={"exactly_once": "off"})
         mark = server.log_path.stat().st_size
         for _ in range(3):
             # It is under way when the session is looked at for the first time.
