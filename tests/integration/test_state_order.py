@@ -117,8 +117,11 @@ def test_what_a_do_in_single_quotes_has_set_is_never_missing_without_a_word(serv
     assert not client.reply().errors and not client.reply().errors
     for pid in server.backends():
         server.terminate(pid)
-    client.try_send(wire.query(question))
-    reply = client.reply(deadline=20)
+    for _ in range(2):
+        client.try_send(wire.query(question))
+        reply = client.reply(deadline=20)
+        if not reply.errors or reply.error.code != "57014":
+            break  # else it was sent before the end of the backend was noticed, and is the operator's to end
     if reply.rows == [(answer,)]:
         return  # a snapshot came first, and it was restored
     assert reply.closed and reply.error.code == ENDED, reply
