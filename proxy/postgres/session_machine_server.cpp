@@ -190,7 +190,8 @@ void SessionMachine::forget_segment() {
   set_by_execute_.clear();
   segment_changed_state_ = segment_controls_transaction_ = false;
   deallocated_ = 0;
-  recorded_text_ = {};
+  recorded_text_.looked_for_chain = recorded_text_.controls_transaction = false;
+  recorded_text_.tags.clear();
 }
 
 bool SessionMachine::is_recorded(std::string_view tag) {
