@@ -79,9 +79,6 @@ Task<bool> Session::start_tls() {
 
 Task<bool> Session::serve(std::string_view frame) {
   wire::Message request;
-  wire::Header header;
-  static_cast<void>(wire::parse_header(frame, header));
-  const bool query = header.opcode == wire::opcode::query;
   const auto error = wire::parse_request(frame, request);
   if (wire::closes(error)) {
     spdlog::info("{}: {} from {}", context_->config->id, wire::sentence_of(error), address_);
@@ -99,7 +96,7 @@ Task<bool> Session::serve(std::string_view frame) {
   }
   if (command.kind == Kind::hello) co_return co_await serve_hello(request);
   if (command.kind == Kind::authentication) co_return co_await serve_authentication(request, command);
-  if (query) {
+  if (request.header.opcode == wire::opcode::query) {
     co_return co_await refuse(request, wire::code::unsupported_op_query,
                               "Unsupported OP_QUERY command: " + std::string(command.name) +
                                   ". The client driver may require an upgrade.");
